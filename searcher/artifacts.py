@@ -1,0 +1,69 @@
+"""Files that rooms hand to each other: exported models, atomic writes, content hashes, the cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model file that a device's runtime can read.
+
+    Attributes:
+        name: the block's key or the architecture's text; identifies the model in a job.
+        path: where the file lies on the host.
+        sha256: hexadecimal hash of the file's bytes.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it over `path` only when the body succeeds.
+
+    A reader sees the old file or the whole new one, never half of it; on an error nothing of the old is lost.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        # mkstemp makes the file private; what replaces a user's file should be as readable as one they make.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `$PROFILER_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("PROFILER_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("profiler-agent")

@@ -1,0 +1,1 @@
+"""Cost models: what an architecture costs on a device, answered from a table."""

@@ -1,0 +1,1 @@
+"""Torch modules written as files that a device's runtime reads."""

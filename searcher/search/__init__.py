@@ -1,0 +1,1 @@
+"""Search strategies, their scores, and the candidates they find."""

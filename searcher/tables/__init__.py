@@ -1,0 +1,1 @@
+"""Lookup tables of measured blocks: load, save, fill."""

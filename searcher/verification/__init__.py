@@ -1,0 +1,1 @@
+"""Winners of a search, measured whole on the device and judged."""
