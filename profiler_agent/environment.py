@@ -1,0 +1,154 @@
+"""What the machine is and what state it is in, read without root; what a machine does not tell is None.
+
+Every reader takes the root of the file system, so that tests can point it at a recorded tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+import numpy
+
+from profiler_agent.decoding import encode
+from profiler_agent.records import Environment, Machine, MachineState
+
+ROOT = Path("/")
+_CPU_NAME_FIELDS = ("model name", "Model", "Hardware", "CPU part")
+_CPU_FEATURE_FIELDS = ("flags", "Features")
+_FINGERPRINT_DIGITS = 12
+
+
+def read_environment(root: Path = ROOT) -> Environment:
+    """Read the circumstances of a measurement that starts now."""
+    return Environment(
+        machine=read_machine(root),
+        state=read_state(root),
+        system=platform.system(),
+        kernel=platform.release(),
+        libc=" ".join(part for part in platform.libc_ver() if part),
+        python=platform.python_version(),
+        numpy=numpy.__version__,
+        memory_bytes=_memory_bytes(root, "MemTotal"),
+        virtual_machine=_is_virtual(root),
+    )
+
+
+def read_machine(root: Path = ROOT) -> Machine:
+    """Read what does not change between runs on this machine."""
+    processors = _text(root / "proc/cpuinfo") or ""
+    features = sorted((_cpu_field(processors, _CPU_FEATURE_FIELDS) or "").split())
+    board = _text(root / "proc/device-tree/model")
+    return Machine(
+        architecture=platform.machine(),
+        cpu_model=_cpu_model(processors),
+        cpu_count=os.cpu_count() or 1,
+        cpu_features_sha256=hashlib.sha256(" ".join(features).encode()).hexdigest()[:16],
+        clusters=_clusters(root),
+        board=board.strip("\0 \n") if board else None,
+    )
+
+
+def fingerprint(machine: Machine) -> str:
+    """Return a short name for what a machine is; boards of one kind share it.
+
+    Two boards of one kind may still differ (cooling, supply): tables are compared, not assumed equal.
+    """
+    text = json.dumps(encode(machine), sort_keys=True)
+    return f"{machine.architecture}-{hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_DIGITS]}"
+
+
+def read_boot_id(root: Path = ROOT) -> Optional[str]:
+    """Return the kernel's identity of the current boot."""
+    return _text(root / "proc/sys/kernel/random/boot_id")
+
+
+def read_state(root: Path = ROOT) -> MachineState:
+    """Read what may change from one moment to the next."""
+    load = _text(root / "proc/loadavg")
+    policies = _cpu_policies(root)
+    frequencies = [_integer(policy / "scaling_cur_freq") for policy in policies]
+    return MachineState(
+        load_1m=float(load.split()[0]) if load else None,
+        governors=tuple(_text(policy / "scaling_governor") or "unknown" for policy in policies),
+        frequencies_mhz=tuple(khz / 1000 for khz in frequencies if khz is not None),
+        temperature_c=_temperature_c(root),
+        memory_available_bytes=_memory_bytes(root, "MemAvailable"),
+    )
+
+
+def _text(path: Path) -> Optional[str]:
+    """Read a small file of the kernel's; None where it is missing, denied or fails to answer."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _integer(path: Path) -> Optional[int]:
+    text = _text(path)
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+
+
+def _cpu_field(processors: str, names: Tuple[str, ...]) -> Optional[str]:
+    for name in names:
+        match = re.search(rf"^{re.escape(name)}\s*:\s*(.+)$", processors, re.MULTILINE)
+        if match:
+            return match.group(1).strip()
+    return None
+
+
+def _cpu_model(processors: str) -> str:
+    name = _cpu_field(processors, _CPU_NAME_FIELDS) or platform.processor() or "unknown"
+    # Virtual machines give generic names; the family and the stepping tell them apart.
+    details = [_cpu_field(processors, (field,)) for field in ("cpu family", "model", "stepping", "CPU revision")]
+    known = [detail for detail in details if detail]
+    return f"{name} ({'/'.join(known)})" if known else name
+
+
+def _cpu_policies(root: Path) -> List[Path]:
+    """Return the frequency domains (clusters), in the kernel's order."""
+    folder = root / "sys/devices/system/cpu/cpufreq"
+    try:
+        return sorted(folder.glob("policy*"), key=lambda path: int(path.name[len("policy") :]))
+    except (OSError, ValueError):
+        return []
+
+
+def _clusters(root: Path) -> Tuple[str, ...]:
+    """Describe each frequency domain as `0 1 2 3 @ 1800 MHz`."""
+    described = []
+    for policy in _cpu_policies(root):
+        processors, khz = _text(policy / "related_cpus"), _integer(policy / "cpuinfo_max_freq")
+        described.append(f"{processors or '?'} @ {khz // 1000 if khz else '?'} MHz")
+    return tuple(described)
+
+
+def _temperature_c(root: Path) -> Optional[float]:
+    """Return the hottest thermal zone."""
+    try:
+        zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
+    except OSError:
+        return None
+    readings = [_integer(zone) for zone in zones]
+    # Unconnected sensors report absurd values; silicon works between these bounds.
+    degrees = [value / 1000 for value in readings if value is not None and -40_000 < value < 150_000]
+    return max(degrees) if degrees else None
+
+
+def _memory_bytes(root: Path, field: str) -> Optional[int]:
+    match = re.search(rf"^{field}:\s*(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
+
+
+def _is_virtual(root: Path) -> Optional[bool]:
+    processors = _text(root / "proc/cpuinfo")
+    if processors is None:
+        return None
+    features = _cpu_field(processors, _CPU_FEATURE_FIELDS) or ""
+    return "hypervisor" in features.split()

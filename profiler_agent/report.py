@@ -1,0 +1,57 @@
+"""What a person reads in the terminal: measurements and the machine, as plain aligned text."""
+
+from __future__ import annotations
+
+from typing import Iterable, List, Sequence, Tuple
+
+from profiler_agent.records import Environment, Measurement
+
+
+def measurement_table(measurements: Iterable[Measurement], target_half_width_pct: float) -> str:
+    """Return one line per block: median, interval, rounds, samples and whether it converged."""
+    rows: List[Sequence[str]] = [("block", "median ms", "95% interval ms", "rounds", "samples", "converged")]
+    for measurement in measurements:
+        low, high, confidence = measurement.interval_ms
+        label = "" if confidence >= 0.95 else f" ({100 * confidence:.0f}% only)"
+        rows.append(
+            (
+                measurement.block_id,
+                f"{measurement.median_ms:.4f}",
+                f"{low:.4f} … {high:.4f}{label}",
+                str(len(measurement.rounds)),
+                str(measurement.sample_count),
+                "yes" if measurement.converged(target_half_width_pct) else "no",
+            )
+        )
+    return aligned(rows)
+
+
+def machine_table(environment: Environment, fingerprint: str, runtimes: Iterable[Tuple[str, str]]) -> str:
+    """Return what the machine is and which runtimes work here, one fact a line."""
+    machine, state = environment.machine, environment.state
+    facts = [
+        ("fingerprint", fingerprint),
+        ("processor", f"{machine.cpu_model}, {machine.cpu_count} processors, {machine.architecture}"),
+        ("board", machine.board),
+        ("clusters", "; ".join(machine.clusters) or None),
+        ("memory", _gib(environment.memory_bytes)),
+        ("system", f"{environment.system} {environment.kernel}, {environment.libc}"),
+        ("python", f"{environment.python}, numpy {environment.numpy}"),
+        ("virtual machine", {True: "yes", False: "no"}.get(environment.virtual_machine)),  # type: ignore[arg-type]
+        ("governors", ", ".join(state.governors) or None),
+        ("frequencies", ", ".join(f"{mhz:.0f} MHz" for mhz in state.frequencies_mhz) or None),
+        ("temperature", None if state.temperature_c is None else f"{state.temperature_c:.1f} °C"),
+        ("load (1 min)", None if state.load_1m is None else f"{state.load_1m:.2f}"),
+        *runtimes,
+    ]
+    return aligned([(name, "not told by this machine" if value is None else value) for name, value in facts])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as columns of equal width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _gib(size: object) -> str:
+    return f"{size / 2**30:.1f} GiB" if isinstance(size, int) else "not told by this machine"

@@ -1,0 +1,174 @@
+"""ONNX Runtime: one session per model, run with inputs and outputs bound beforehand."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import numpy
+import onnxruntime
+
+from profiler_agent.errors import BadInputError, SessionError
+from profiler_agent.records import Settings
+from profiler_agent.runtimes import check_readable
+from profiler_agent.runtimes.inputs import random_array
+from profiler_agent.runtimes.onnx_graph import operator_names
+
+OPTIMIZATIONS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_DTYPES = {
+    "tensor(float)": numpy.float32,
+    "tensor(float16)": numpy.float16,
+    "tensor(double)": numpy.float64,
+    "tensor(int64)": numpy.int64,
+    "tensor(int32)": numpy.int32,
+    "tensor(int8)": numpy.int8,
+    "tensor(uint8)": numpy.uint8,
+    "tensor(bool)": numpy.bool_,
+}
+_ERRORS_ONLY = 3
+# The model `y = Identity(x)` with x of shape [1], opset 13, IR version 7.
+_IDENTITY = base64.b64decode(
+    "CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
+)
+
+
+class OnnxSession:
+    """One model in ONNX Runtime."""
+
+    def __init__(self, session: Any, inputs: Dict[str, Any]) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        # The binding keeps addresses only: the values must live as long as the session.
+        self._values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in inputs.values()]
+        for name, value in zip(inputs, self._values):
+            self._binding.bind_ortvalue_input(name, value)
+        self._bind_outputs()
+
+    def _bind_outputs(self) -> None:
+        """Run once to learn the outputs' shapes, then bind fixed memory: no allocation in the timed runs."""
+        names = [output.name for output in self._session.get_outputs()]
+        for name in names:
+            self._binding.bind_output(name)
+        self.run()
+        produced = self._binding.get_outputs()
+        self._binding.clear_binding_outputs()
+        for name, value in zip(names, produced):
+            self._binding.bind_ortvalue_output(name, value)
+        self._values.extend(produced)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider with the highest priority that the session really has."""
+        return str(self._session.get_providers()[0])
+
+    def run(self) -> None:
+        """Run one inference."""
+        self._session.run_with_iobinding(self._binding)
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        self._values.clear()
+        del self._session
+
+
+class OnnxRuntime:
+    """The installed ONNX Runtime."""
+
+    @property
+    def version(self) -> str:
+        """Version of the installed runtime."""
+        return str(onnxruntime.__version__)
+
+    @property
+    def probe_model(self) -> bytes:
+        """An Identity model of about a hundred bytes."""
+        return _IDENTITY
+
+    def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
+        """Load a model and bind random inputs; see `Runtime.open`."""
+        session = _create(model, _options(settings))
+        generator = numpy.random.default_rng(settings.seed)
+        inputs = _inputs(session, input_shapes, generator)
+        try:
+            return OnnxSession(session, inputs)
+        except Exception as e:
+            raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
+
+    def operations(self, model: Path, settings: Settings) -> Tuple[str, ...]:
+        """Return the operators of the optimised graph, from a session apart from the timed one."""
+        with tempfile.TemporaryDirectory() as folder:
+            optimized = Path(folder, "optimized.onnx")
+            options = _options(settings)
+            options.optimized_model_filepath = str(optimized)
+            _create(model, options)
+            return operator_names(optimized.read_bytes())
+
+
+RUNTIME = OnnxRuntime()
+
+
+def _options(settings: Settings) -> Any:
+    if settings.optimization not in OPTIMIZATIONS:
+        raise BadInputError(
+            f"unknown optimisation level {settings.optimization!r}; choose one of {', '.join(OPTIMIZATIONS)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = OPTIMIZATIONS[settings.optimization]
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
+    return options
+
+
+def _create(model: Path, options: Any) -> Any:
+    check_readable(model)
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as e:
+        raise SessionError("unreadable_model", f"onnxruntime cannot load {model.name}: {_first_line(e)}") from e
+
+
+def _inputs(
+    session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: numpy.random.Generator
+) -> Dict[str, Any]:
+    inputs = {}
+    for node in session.get_inputs():
+        shape = _shape(node.name, list(node.shape), input_shapes.get(node.name))
+        if node.type not in _DTYPES:
+            raise SessionError("unsupported_input", f"input {node.name!r} is of type {node.type}")
+        inputs[node.name] = random_array(shape, _DTYPES[node.type], generator)
+    unknown = sorted(set(input_shapes) - set(inputs))
+    if unknown:
+        raise SessionError("unknown_input", f"the model has no input {unknown[0]!r}; it has {', '.join(inputs)}")
+    return inputs
+
+
+def _shape(name: str, declared: List[Any], given: Any) -> Tuple[int, ...]:
+    if given is None:
+        if all(isinstance(size, int) and size >= 0 for size in declared):
+            return tuple(declared)
+        raise SessionError(
+            "dynamic_shape",
+            f"input {name!r} has the dynamic shape {declared}: give one with --shape {name}=1x3x32x32",
+        )
+    fits = len(given) == len(declared) and all(
+        not isinstance(size, int) or size == wanted for size, wanted in zip(declared, given)
+    )
+    if not fits:
+        raise SessionError("wrong_shape", f"input {name!r} has shape {declared}, which {list(given)} does not fit")
+    return tuple(given)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
