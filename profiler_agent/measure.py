@@ -156,9 +156,7 @@ class _Campaign:
 
     def _event(self, reply: Union[BatchTaken, BlockFailed], process: int, index: int) -> Event:
         if reply.block_id not in self._rounds:
-            raise AgentError(
-                reply.sentence if isinstance(reply, BlockFailed) else "a worker measured no known block"
-            )
+            raise AgentError(reply.sentence if isinstance(reply, BlockFailed) else "a worker measured no known block")
         if isinstance(reply, BlockFailed):
             return self._fail(reply.block_id, reply.code, reply.sentence)
         measured = Measured(
@@ -183,9 +181,7 @@ class _Campaign:
         return Failed(self._job.job_id, block_id, code, sentence)
 
     def _done(self, rounds: int, seconds: float) -> Done:
-        good = [
-            block_id for block_id, taken in self._rounds.items() if taken and block_id not in self._quarantined
-        ]
+        good = [block_id for block_id, taken in self._rounds.items() if taken and block_id not in self._quarantined]
         return Done(self._job.job_id, len(good), len(self._quarantined), rounds, seconds, read_state())
 
 

@@ -15,6 +15,7 @@ from typing import IO, Iterator, Optional, Tuple
 
 from profiler_agent.errors import AgentError, BadInputError, SessionError
 from profiler_agent.orders import (
+    BAD_ORDER,
     BatchTaken,
     BlockFailed,
     Ready,

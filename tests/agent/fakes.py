@@ -1,0 +1,91 @@
+"""Stand-ins for the clock, the runtime and the worker process, for exact and instant tests of the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from profiler_agent.errors import SessionError
+from profiler_agent.launch import WorkerCrash
+from profiler_agent.orders import BatchTaken, BlockFailed, Ready, Reply, Started, WorkOrder
+from profiler_agent.records import Settings
+
+
+class FakeClock:
+    """A clock that stands still until someone lets time pass."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def sleep(self, duration_ns: int) -> None:
+        self.now_ns += duration_ns
+
+
+class FakeSession:
+    """Runs for `latency_ns(run_index)` on a fake clock."""
+
+    provider = "FakeProvider"
+
+    def __init__(self, clock: FakeClock, latency_ns: Callable[[int], int]) -> None:
+        self._clock = clock
+        self._latency_ns = latency_ns
+        self._closed = False
+        self.runs = 0
+
+    def run(self) -> None:
+        if self._closed:
+            raise SessionError("runtime_error", "the session is closed")
+        self._clock.sleep(self._latency_ns(self.runs))
+        self.runs += 1
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class FakeRuntime:
+    """Opens any file that begins with `fake`; its latency in ns stands in the file's second line."""
+
+    version = "1.0"
+    probe_model = b"fake\n1000\n"
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def open(self, model: Path, settings: Settings, input_shapes: dict[str, tuple[int, ...]]) -> FakeSession:
+        if not model.is_file() or not model.read_bytes().startswith(b"fake"):
+            raise SessionError("unreadable_model", f"{model.name} is no model")
+        latency_ns = int(model.read_text().splitlines()[1])
+        return FakeSession(self._clock, lambda _run: latency_ns)
+
+    def operations(self, model: Path, settings: Settings) -> tuple[str, ...]:
+        return ("Fake",)
+
+
+def fake_launch(
+    latency_ns: Callable[[str, int], int],
+    crash: frozenset[str] = frozenset(),
+    orders: list[WorkOrder] | None = None,
+) -> Callable[[WorkOrder], Iterator[Reply]]:
+    """Return a `launch` that answers at once: block and process index give the latency; some blocks crash."""
+    processes = iter(range(1_000_000))
+
+    def launch(order: WorkOrder) -> Iterator[Reply]:
+        if orders is not None:
+            orders.append(order)
+        process = next(processes)
+        yield Ready(order.runtime, "1.0", "FakeProvider", order.settings.threads, "any")
+        for block in order.blocks:
+            yield Started(block.block_id)
+            if block.block_id in crash:
+                raise WorkerCrash("the worker was killed by signal 11")
+            if latency_ns(block.block_id, process) < 0:
+                yield BlockFailed(block.block_id, "runtime_error", "it fails")
+                continue
+            samples = (latency_ns(block.block_id, process),) * order.settings.samples
+            operations = ("Fake",) if order.list_operations else None
+            yield BatchTaken(block.block_id, samples, 1, True, operations)
+
+    return launch

@@ -1,0 +1,127 @@
+"""The `agent` command as users run it: real processes, the real runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from profiler_agent.journal import read_journal
+from profiler_agent.records import Done, Hello, Job, JobBlock, Measured, Settings, format_job, parse_event
+from tests.agent.models import write_convolution, write_identity
+
+QUICK = ("--rounds", "2", "--samples", "3")
+
+
+def agent(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "profiler_agent", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def assert_one_sentence(result: subprocess.CompletedProcess[str], status: int, part: str) -> None:
+    assert result.returncode == status, result.stderr
+    assert part in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_measure_writes_a_journal_with_all_raw_samples(tmp_path: Path) -> None:
+    models = [write_convolution(tmp_path / "conv.onnx"), write_identity(tmp_path / "identity.onnx")]
+    out = tmp_path / "out.jsonl"
+    result = agent("measure", *models, "--out", out, *QUICK)
+    assert result.returncode == 0, result.stderr
+    assert "conv.onnx" in result.stdout
+    events = read_journal(out)
+    assert isinstance(events[0], Hello)
+    assert isinstance(events[-1], Done)
+    measured = [event for event in events if isinstance(event, Measured)]
+    assert len(measured) == 4
+    assert all(len(event.samples_ns) == 3 and min(event.samples_ns) > 100_000 for event in measured)
+    assert events[0].key.provider == "CPUExecutionProvider"
+    assert not out.with_name("out.jsonl.partial").exists()
+
+
+def test_a_job_on_standard_input_is_answered_in_records(tmp_path: Path) -> None:
+    model = write_convolution(tmp_path / "conv.onnx")
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    job = Job("job", (JobBlock("conv", str(model), digest),), Settings(rounds=2, samples=3))
+    result = agent("measure", "-", stdin=format_job(job))
+    assert result.returncode == 0, result.stderr
+    events = [parse_event(line) for line in result.stdout.splitlines()]
+    assert [type(event) for event in events] == [Hello, Measured, Measured, Done]
+
+
+def test_a_broken_model_does_not_stop_the_others(tmp_path: Path) -> None:
+    good, bad = write_convolution(tmp_path / "good.onnx"), tmp_path / "bad.onnx"
+    bad.write_bytes(good.read_bytes()[:-50])
+    result = agent("measure", bad, good, *QUICK)
+    assert_one_sentence(result, 2, "cannot load bad.onnx")
+    assert "good.onnx" in result.stdout
+
+
+def test_nothing_measured_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.onnx", tmp_path / "out.jsonl"
+    bad.write_bytes(b"garbage")
+    out.write_text("precious")
+    assert_one_sentence(agent("measure", bad, "--out", out, *QUICK), 2, "cannot load bad.onnx")
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("missing.onnx",), "cannot read the model missing.onnx"),
+        (("{model}", "--runtime", "abacus"), "unknown runtime 'abacus'"),
+        (("{model}", "--affinity", "4096"), "cannot pin to processors"),
+        (("{model}", "--optimization", "most"), "unknown optimisation level"),
+        (("{dynamic}",), "has the dynamic shape"),
+        (("{model}", "{model}"), "names one block twice"),
+        (("{model}", "--out", "/nowhere/out.jsonl"), "cannot write /nowhere/out.jsonl.partial"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, arguments: tuple[str, ...], part: str) -> None:
+    model = write_identity(tmp_path / "m.onnx")
+    dynamic = write_identity(tmp_path / "dynamic.onnx", ("n", 3))
+    filled = [text.format(model=model, dynamic=dynamic) for text in arguments]
+    assert_one_sentence(agent("measure", *filled, *QUICK), 2, part)
+
+
+@pytest.mark.parametrize("document", ["", "{", '{"schema_version": 7}', "[1, 2]"])
+def test_a_bad_job_is_one_sentence_and_status_2(document: str) -> None:
+    assert_one_sentence(agent("measure", "-", stdin=document), 2, "agent: ")
+
+
+def test_a_reader_that_goes_away_ends_the_agent(tmp_path: Path) -> None:
+    model = write_convolution(tmp_path / "conv.onnx")
+    command = [sys.executable, "-m", "profiler_agent", "measure", str(model), "--json", "--rounds", "50"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 1
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_interrupting_ends_with_130_and_no_partial_result(tmp_path: Path) -> None:
+    model, out = write_convolution(tmp_path / "conv.onnx"), tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "profiler_agent", "measure", str(model), "--json", "--rounds", "500"]
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, 15)
+    assert process.wait(timeout=30) == 130
+    process.stdout.close()
+    assert not out.exists()
+
+
+def test_info_tells_the_machine_and_the_runtimes() -> None:
+    document = json.loads(agent("info", "--json").stdout)
+    assert document["device_fingerprint"].startswith(document["environment"]["machine"]["architecture"])
+    assert "CPUExecutionProvider" in document["runtimes"]["onnxruntime"]
+    assert document["device_fingerprint"] in agent("info").stdout
