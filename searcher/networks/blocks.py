@@ -1,0 +1,153 @@
+"""Torch modules of the blocks that tables hold, and the one way in which weights are initialised."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from searcher.errors import BadInputError, SearcherError
+from searcher.spaces.block import BlockSpec
+
+
+class Identity(nn.Module):
+    """Returns its input: what a call of the runtime costs when nothing is computed."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the input."""
+        return inputs
+
+
+class Add(nn.Module):
+    """The sum of two tensors of one shape."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the sum."""
+        return first + second
+
+
+class ConvBN(nn.Sequential):
+    """An optional ReLU, a convolution without bias, batch norm, and an optional ReLU after it."""
+
+    def __init__(self, spec: BlockSpec, relu_first: bool) -> None:
+        channels = spec.input_shapes[0][1]
+        convolution = nn.Conv2d(
+            channels,
+            spec.output_channels,
+            spec.kernel,
+            stride=spec.stride,
+            padding=spec.padding,
+            groups=spec.groups,
+            bias=False,
+        )
+        layers: list[nn.Module] = [nn.ReLU()] if relu_first else []
+        layers += [convolution, nn.BatchNorm2d(spec.output_channels)]
+        if spec.activation is not None:
+            layers.append(_activation(spec.activation))
+        super().__init__(*layers)
+
+
+class ResidualReduction(nn.Module):
+    """NAS-Bench-201's residual block that halves the resolution, (N, C, H, W) to (N, C', H/2, W/2)."""
+
+    def __init__(self, channels: int, output_channels: int) -> None:
+        super().__init__()
+        self.first = _relu_conv_bn(channels, output_channels, stride=2)
+        self.second = _relu_conv_bn(output_channels, output_channels, stride=1)
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(kernel_size=2, stride=2),
+            nn.Conv2d(channels, output_channels, kernel_size=1, bias=False),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the shortcut plus the two convolutions."""
+        residual: Tensor = self.second(self.first(inputs))
+        shortcut: Tensor = self.shortcut(inputs)
+        return shortcut + residual
+
+
+class Head(nn.Module):
+    """Batch norm, ReLU, global average pool and a linear layer, (N, C, H, W) to (N, classes)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.linear = nn.Linear(channels, classes)
+
+    def activate(self, inputs: Tensor) -> Tensor:
+        """Return the last feature map, (N, C, H, W): after batch norm and ReLU."""
+        normalised: Tensor = self.norm(inputs)
+        return torch.relu(normalised)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits of the last feature map, (N, classes)."""
+        pooled = nn.functional.adaptive_avg_pool2d(features, 1).flatten(1)
+        logits: Tensor = self.linear(pooled)
+        return logits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits, (N, classes)."""
+        return self.classify(self.activate(inputs))
+
+
+def build_block(spec: BlockSpec) -> nn.Module:
+    """Return a module that computes a block; its forward takes one tensor for each of the block's input shapes.
+
+    Raises:
+        BadInputError: the operation, its activation or its precision has no torch module here.
+    """
+    if spec.dtype != "fp32":
+        raise BadInputError(f"Modules are built in fp32, not {spec.dtype!r}: {spec.key}.")
+    if spec.activation is not None and spec.operation != "conv_bn":
+        raise BadInputError(f"{spec.operation!r} takes no activation after it: {spec.key}.")
+    channels = spec.input_shapes[0][1]
+    if spec.operation in ("conv_bn", "relu_conv_bn"):
+        return ConvBN(spec, relu_first=spec.operation == "relu_conv_bn")
+    if spec.operation == "avg_pool":
+        return nn.AvgPool2d(spec.kernel, spec.stride, spec.padding, count_include_pad=False)
+    if spec.operation == "add":
+        return Add()
+    if spec.operation == "residual_reduction":
+        return ResidualReduction(channels, spec.output_channels)
+    if spec.operation == "head":
+        return Head(channels, spec.output_channels)
+    if spec.operation == "identity":
+        return Identity()
+    raise BadInputError(f"There is no block operation {spec.operation!r}.")
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Set every weight of a module from the generator alone: one seed, one network.
+
+    Convolutions are Kaiming normal (fan out, ReLU), batch norms scale by 1 and shift by 0 with fresh running
+    statistics, linear layers are uniform within 1/sqrt(inputs) as torch's own default.
+
+    Raises:
+        SearcherError: the module holds parameters of a layer that this function has no rule for.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()  # scale 1, shift 0, running statistics 0 and 1: no random numbers
+        elif isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif any(True for _ in layer.parameters(recurse=False)):
+            raise SearcherError(f"There is no rule to initialise a layer of type {type(layer).__name__}.")
+
+
+def _relu_conv_bn(channels: int, output_channels: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, output_channels, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(output_channels))
+
+
+def _activation(name: str) -> nn.Module:
+    if name == "relu":
+        return nn.ReLU()
+    raise BadInputError(f"There is no activation {name!r}.")

@@ -1,0 +1,97 @@
+"""Parameters and multiply-accumulates of a block, from its specification alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from searcher.errors import BadInputError
+from searcher.spaces.block import BlockSpec
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution inside a block, without bias.
+
+    Attributes:
+        in_channels: channels of its input.
+        out_channels: channels of its output.
+        height: height of its input.
+        width: width of its input.
+        kernel: side of its square kernel.
+        stride: its stride.
+        padding: zeros added on every side.
+        groups: its groups.
+    """
+
+    in_channels: int
+    out_channels: int
+    height: int
+    width: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of weights."""
+        return self.in_channels // self.groups * self.kernel**2 * self.out_channels
+
+    @property
+    def macs(self) -> int:
+        """Return the multiply-accumulates for one image: every weight once for each position of the output."""
+        return self.parameters * self.output_size(self.height) * self.output_size(self.width)
+
+    def output_size(self, size: int) -> int:
+        """Return how many positions the output has along a side of the input."""
+        return (size + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
+    """Return the convolutions of a block, in the order in which they run.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    _, channels, height, width = spec.input_shapes[0]
+    outputs = spec.output_channels
+    if spec.operation in ("conv_bn", "relu_conv_bn"):
+        return (Convolution(channels, outputs, height, width, spec.kernel, spec.stride, spec.padding, spec.groups),)
+    if spec.operation == "residual_reduction":
+        first = Convolution(channels, outputs, height, width, kernel=3, stride=2, padding=1)
+        half_height, half_width = first.output_size(height), first.output_size(width)
+        return (
+            first,
+            Convolution(outputs, outputs, half_height, half_width, kernel=3, padding=1),
+            Convolution(channels, outputs, half_height, half_width, kernel=1),
+        )
+    if spec.operation in ("avg_pool", "add", "head", "identity"):
+        return ()
+    raise BadInputError(f"There is no block operation {spec.operation!r}.")
+
+
+def block_parameters(spec: BlockSpec) -> int:
+    """Return the trainable parameters of a block: convolutions, batch norms' scales and shifts, the linear layer.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    layers = convolutions(spec)
+    weights = sum(layer.parameters for layer in layers)
+    channels, outputs = spec.input_shapes[0][1], spec.output_channels
+    if spec.operation == "residual_reduction":
+        return weights + 2 * 2 * outputs  # the shortcut's convolution has no batch norm
+    if spec.operation == "head":
+        return 2 * channels + channels * outputs + outputs
+    return weights + 2 * outputs if layers else weights
+
+
+def block_macs(spec: BlockSpec) -> int:
+    """Return a block's multiply-accumulates for one image: convolutions and the linear layer, nothing else.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    if spec.operation == "head":
+        return spec.input_shapes[0][1] * spec.output_channels
+    return sum(layer.macs for layer in convolutions(spec))

@@ -1,0 +1,225 @@
+"""The NAS-Bench-201 search space: cells of six edges in a fixed macro skeleton, cut into blocks.
+
+The skeleton: stem conv3x3-BN to C channels; N cells at C; a residual reduction to 2C; N cells; a reduction to 4C;
+N cells; head. Source: Dong and Yang, "NAS-Bench-201", ICLR 2020, section 2.1 and the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from searcher.errors import BadInputError
+from searcher.spaces.architecture import Architecture
+from searcher.spaces.block import CALL_OVERHEAD, BlockSpec, Shape
+from searcher.spaces.cell import (
+    AVG_POOL,
+    CONV_1X1,
+    CONV_3X3,
+    EDGES,
+    OPERATIONS,
+    all_genotypes,
+    format_cell,
+    parse_cell,
+    representative,
+    score_key,
+)
+from searcher.spaces.computation import ADD, COUNTED, Computation, computation
+from searcher.spaces.counts import block_macs, block_parameters
+
+STAGES = 3
+
+
+@dataclass(frozen=True)
+class NasBench201:
+    """NAS-Bench-201 with its skeleton's sizes; implements SearchSpace.
+
+    Attributes:
+        cells_per_stage: N, cells in each of the three stages.
+        channels: C, of the first stage; the others have 2C and 4C.
+        classes: outputs of the network.
+        image_size: side of the square RGB images, divisible by 4.
+
+    Raises:
+        BadInputError: a size is not positive, or the image cannot be halved twice.
+    """
+
+    cells_per_stage: int = 5
+    channels: int = 16
+    classes: int = 10
+    image_size: int = 32
+
+    def __post_init__(self) -> None:
+        if min(self.cells_per_stage, self.channels, self.classes, self.image_size) < 1:
+            raise BadInputError(f"Every size of a NAS-Bench-201 network must be at least 1: {self}.")
+        if self.image_size % 4:
+            raise BadInputError(
+                f"The image size {self.image_size} is not divisible by 4: a NAS-Bench-201 network halves it twice."
+            )
+
+    @property
+    def name(self) -> str:
+        """The name that its architectures carry."""
+        return "nasbench201"
+
+    def parse(self, text: str) -> Architecture:
+        """Read a cell exactly as the benchmark writes it.
+
+        Raises:
+            BadInputError: the text is no such cell; the message quotes it.
+        """
+        return Architecture(self.name, parse_cell(text))
+
+    def format(self, architecture: Architecture) -> str:
+        """Write the cell exactly as the benchmark does."""
+        return format_cell(self._genotype(architecture))
+
+    def sample(self, generator: np.random.Generator) -> Architecture:
+        """Draw one of the 15,625 cells uniformly."""
+        return self._architecture(generator.integers(len(OPERATIONS), size=len(EDGES)))
+
+    def mutate(self, architecture: Architecture, rate: float, generator: np.random.Generator) -> Architecture:
+        """Replace each edge's operation, with probability `rate`, by one of the other four drawn uniformly.
+
+        Raises:
+            BadInputError: `rate` is not between 0 and 1.
+        """
+        genes = np.array(self._genotype(architecture))
+        if not 0.0 <= rate <= 1.0:
+            raise BadInputError(f"The mutation rate {rate} is not between 0 and 1.")
+        # As many numbers are drawn whatever changes, so that a search's later draws do not depend on it.
+        chosen = generator.random(len(genes)) < rate
+        steps = generator.integers(1, len(OPERATIONS), size=len(genes))
+        return self._architecture(np.where(chosen, (genes + steps) % len(OPERATIONS), genes))
+
+    def crossover(self, first: Architecture, second: Architecture, generator: np.random.Generator) -> Architecture:
+        """Take each edge's operation from one parent or the other with equal probability."""
+        from_first = generator.random(len(EDGES)) < 0.5
+        return self._architecture(np.where(from_first, self._genotype(first), self._genotype(second)))
+
+    def architectures(self) -> Iterator[Architecture]:
+        """Yield all 15,625 cells in the benchmark's order."""
+        return (Architecture(self.name, genotype) for genotype in all_genotypes())
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Tell whether a path without `none` leads from the cell's input to its output (all but 341 cells)."""
+        return self.computation(architecture).text != "0"
+
+    def score_key(self, architecture: Architecture) -> str:
+        """Return the benchmark's own unique string, of which there are 6,466; never use it for latency."""
+        return score_key(self._genotype(architecture))
+
+    def representative(self, architecture: Architecture) -> Architecture:
+        """Return the one cell that is trained for all of the same `score_key`."""
+        return Architecture(self.name, representative(self._genotype(architecture)))
+
+    def operations(self, architecture: Architecture) -> tuple[str, ...]:
+        """Return the names of the operations on the cell's six edges, in the order of its text."""
+        return tuple(OPERATIONS[gene] for gene in self._genotype(architecture))
+
+    def computation(self, architecture: Architecture) -> Computation:
+        """Return what a runtime executes of one cell; latency is computed from this."""
+        return computation(self._genotype(architecture))
+
+    def blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:
+        """Return how often a runtime executes each block in one pass.
+
+        The output of a disconnected cell's network is a constant, so nothing is executed and the mapping is empty.
+        """
+        executed = self.computation(architecture)
+        if executed.text == "0":
+            return {}
+        blocks = Counter(self._skeleton())
+        for stage in range(STAGES):
+            for operation, count in executed.operations:
+                blocks[self.cell_block(operation, stage)] += count * self.cells_per_stage
+        return {spec: count for spec, count in blocks.items() if count}
+
+    def all_blocks(self) -> tuple[BlockSpec, ...]:
+        """Return the blocks that a table must hold: 17, the call overhead among them."""
+        cells = (self.cell_block(operation, stage) for stage in range(STAGES) for operation in COUNTED)
+        return (CALL_OVERHEAD, *self._skeleton(), *cells)
+
+    def counted_blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:
+        """Return the blocks that the benchmark counts: those of all six edges of a cell, also the dead ones.
+
+        Adds are not among them, having neither parameters nor multiply-accumulates.
+        """
+        blocks = Counter(self._skeleton())
+        for operation in self.operations(architecture):
+            if operation in COUNTED:
+                for stage in range(STAGES):
+                    blocks[self.cell_block(operation, stage)] += self.cells_per_stage
+        return blocks
+
+    def parameters(self, architecture: Architecture) -> int:
+        """Return the network's trainable parameters as the benchmark counts them, dead edges included."""
+        counted = self.counted_blocks(architecture)
+        return sum(count * block_parameters(spec) for spec, count in counted.items())
+
+    def macs(self, architecture: Architecture) -> int:
+        """Return the multiply-accumulates of one image, convolutions and linear layer, dead edges included."""
+        counted = self.counted_blocks(architecture)
+        return sum(count * block_macs(spec) for spec, count in counted.items())
+
+    def cell_block(self, operation: str, stage: int) -> BlockSpec:
+        """Return the block of one operation inside a cell.
+
+        Args:
+            operation: nor_conv_1x1, nor_conv_3x3, avg_pool_3x3 or add.
+            stage: 0, 1 or 2.
+
+        Raises:
+            BadInputError: the operation computes nothing or is unknown.
+        """
+        shape = self.stage_shape(stage)
+        channels = shape[1]
+        if operation == CONV_1X1:
+            return BlockSpec("relu_conv_bn", (shape,), channels, kernel=1)
+        if operation == CONV_3X3:
+            return BlockSpec("relu_conv_bn", (shape,), channels, kernel=3, padding=1)
+        if operation == AVG_POOL:
+            return BlockSpec("avg_pool", (shape,), channels, kernel=3, padding=1)
+        if operation == ADD:
+            return BlockSpec("add", (shape, shape), channels)
+        raise BadInputError(f"The cell operation {operation!r} has no block.")
+
+    def stage_shape(self, stage: int) -> Shape:
+        """Return (1, C, H, W) of the feature maps inside a stage (0, 1 or 2)."""
+        size = self.image_size >> stage
+        return (1, self.channels << stage, size, size)
+
+    @property
+    def stem(self) -> BlockSpec:
+        """The first block, from the RGB image to C channels."""
+        image = (1, 3, self.image_size, self.image_size)
+        return BlockSpec("conv_bn", (image,), self.channels, kernel=3, padding=1)
+
+    @property
+    def reductions(self) -> tuple[BlockSpec, ...]:
+        """The residual reductions between the stages."""
+        shapes = [self.stage_shape(stage) for stage in range(STAGES - 1)]
+        return tuple(
+            BlockSpec("residual_reduction", (shape,), 2 * shape[1], kernel=3, stride=2, padding=1) for shape in shapes
+        )
+
+    @property
+    def head(self) -> BlockSpec:
+        """The last block, from the last stage's features to the classes."""
+        return BlockSpec("head", (self.stage_shape(STAGES - 1),), self.classes)
+
+    def _skeleton(self) -> tuple[BlockSpec, ...]:
+        return (self.stem, *self.reductions, self.head)
+
+    def _architecture(self, genes: np.ndarray) -> Architecture:
+        return Architecture(self.name, tuple(int(gene) for gene in genes))
+
+    def _genotype(self, architecture: Architecture) -> tuple[int, ...]:
+        genotype = architecture.genotype
+        known = architecture.space == self.name and len(genotype) == len(EDGES)
+        if not (known and all(0 <= gene < len(OPERATIONS) for gene in genotype)):
+            raise BadInputError(f"{architecture} is not an architecture of {self.name}.")
+        return genotype
