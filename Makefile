@@ -20,7 +20,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --target=3.8- --violations profiler_agent
+	$(BIN)/vermin --quiet --no-tips --target=3.8- --violations profiler_agent searcher/__init__.py searcher/cli/__init__.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -150,9 +150,7 @@ def canonical_text(output: Value) -> str:
 
 def _is_executable(order: Sequence[Value]) -> bool:
     place = {value: index for index, value in enumerate(order)}
-    return all(
-        place.get(needed, -1) <= index for index, value in enumerate(order) for needed in execution_order(value)
-    )
+    return all(place.get(needed, -1) <= index for index, value in enumerate(order) for needed in execution_order(value))
 
 
 def _text(output: Value, shared: Sequence[Value]) -> str:

@@ -1,0 +1,76 @@
+"""The `searcher` command: finds the subcommand that is meant, runs it, and turns errors into exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from searcher.errors import SearcherError
+
+# Name, module, help. Only the chosen module is imported: most of them need seconds for torch.
+_COMMANDS = (
+    ("blocks", "searcher.cli.blocks", "List the blocks that a space is cut into, or those of one architecture."),
+    ("export", "searcher.cli.export", "Write blocks or one whole network as ONNX files."),
+    ("profile", "searcher.cli.profile", "Measure a space's blocks on a device and write a lookup table."),
+    ("search", "searcher.cli.search", "Search for architectures under a latency limit with GA+RMI."),
+    ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
+    ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
+)
+_GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables."),)
+_INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str]) -> NoReturn:
+    """Run the command line and end the process with its exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    verbose = "--verbose" in arguments[:1]
+    try:
+        _build(arguments)(args=list(arguments), prog_name="searcher")
+    except SearcherError as e:
+        if verbose:
+            raise
+        sys.stderr.write(f"searcher: {e}\n")
+        sys.exit(e.exit_status)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    sys.exit(0)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _build(arguments: Sequence[str]) -> typer.Typer:
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    application = typer.Typer(
+        help="Find architectures that are accurate and fast on your device.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @application.callback()
+    def options(
+        verbose: Annotated[bool, typer.Option(help="Show tracebacks; stands before the subcommand.")] = False,
+    ) -> None:
+        """Find architectures that are accurate and fast on your device."""
+
+    for name, module, text in _COMMANDS:
+        function = importlib.import_module(module).command if name == chosen else _not_loaded
+        application.command(name, help=text)(function)
+    for name, module, text in _GROUPS:
+        group = importlib.import_module(module).group if name == chosen else typer.Typer()
+        application.add_typer(group, name=name, help=text)
+    return application
+
+
+def _not_loaded() -> None:
+    """Stand in for a subcommand that this call does not run."""

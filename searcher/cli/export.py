@@ -1,0 +1,52 @@
+"""`searcher export`: blocks or one whole network as ONNX files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.artifacts import ExportedModel, cache_folder, replacing
+from searcher.cli import show
+from searcher.cli.options import Cells, Json, Space
+from searcher.errors import BadInputError
+from searcher.export.to_onnx import export_network
+from searcher.spaces.catalogue import space_named
+from searcher.workflows.profile_space import export_blocks
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="A file for a network; a folder for the blocks of the space.")],
+    architecture: Annotated[str | None, typer.Argument(help="An architecture's text; none for all blocks.")] = None,
+    space: Space = "nasbench201",
+    cells: Cells = 5,
+    as_json: Json = False,
+) -> None:
+    """Write ONNX files with random weights."""
+    searched = space_named(space, cells)
+    if architecture is None:
+        models = show.run(export_blocks(searched))
+        targets = [out / f"{model.name}.onnx" for model in models]
+    else:
+        models = [export_network(searched, searched.parse(architecture), cache_folder() / "exports")]
+        targets = [out]
+    for model, target in zip(models, targets, strict=True):
+        _copy(model, target)
+    if as_json:
+        written = [
+            {"name": model.name, "file": str(target), "sha256": model.sha256}
+            for model, target in zip(models, targets, strict=True)
+        ]
+        show.document({"space": space, "models": written})
+    else:
+        show.result(f"wrote {len(models)} file(s) to {out}")
+
+
+def _copy(model: ExportedModel, target: Path) -> None:
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(model.path, temporary)
+    except OSError as e:
+        raise BadInputError(f"cannot write {target}: {e.strerror or e}") from e

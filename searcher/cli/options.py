@@ -1,0 +1,57 @@
+"""Options that several subcommands share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profiler_agent.records import Settings
+from searcher.errors import BadInputError
+
+_SETTINGS = Settings()
+
+Space = Annotated[str, typer.Option(help="Search space.")]
+Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
+DeviceName = Annotated[str, typer.Option("--device", help="local or ssh://user@host:port.")]
+Python = Annotated[str | None, typer.Option(help="Python on the device, with numpy and a runtime.")]
+Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
+KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
+Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
+Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
+Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Fresh processes; six and more give a 95% interval.")]
+Samples = Annotated[int, typer.Option(min=1, help="Raw samples per block and round.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def settings(
+    runtime: str = _SETTINGS.runtime,
+    threads: int = _SETTINGS.threads,
+    affinity: str | None = None,
+    optimization: str = _SETTINGS.optimization,
+    rounds: int = _SETTINGS.rounds,
+    samples: int = _SETTINGS.samples,
+) -> Settings:
+    """Return the agent's settings that the options ask for.
+
+    Raises:
+        BadInputError: the processors are not numbers.
+    """
+    return Settings(
+        runtime=runtime,
+        threads=threads,
+        affinity=None if affinity is None else _processors(affinity),
+        optimization=optimization,
+        rounds=rounds,
+        samples=samples,
+    )
+
+
+def _processors(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as e:
+        raise BadInputError(f"--affinity takes processor numbers such as 0,1, not {text!r}") from e

@@ -1,0 +1,49 @@
+"""`searcher profile`: a space's blocks measured on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.cli import options, show
+from searcher.devices.device import LOCAL, Device
+from searcher.reports import terminal
+from searcher.spaces.catalogue import space_named
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.profile_space import ProfileRequest, journal_path, profile_space
+
+
+def command(
+    space: options.Space = "nasbench201",
+    device: options.DeviceName = LOCAL,
+    out: Annotated[Path, typer.Option(help="The table to write; the raw samples go beside it.")] = Path("table.json"),
+    python: options.Python = None,
+    identity: options.Identity = None,
+    known_hosts: options.KnownHosts = None,
+    runtime: options.Runtime = "onnx",
+    threads: options.Threads = 1,
+    affinity: options.Affinity = None,
+    optimization: options.Optimization = "extended",
+    rounds: options.Rounds = 9,
+    samples: options.Samples = 20,
+    budget_s: Annotated[float | None, typer.Option(help="Start no round that would end later.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also a table of another key.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Bring agent and blocks to the device, measure there, and write the table."""
+    request = ProfileRequest(
+        space=space_named(space),
+        device=Device(device, python, identity, known_hosts),
+        settings=options.settings(runtime, threads, affinity, optimization, rounds, samples),
+        table=out,
+        budget_s=budget_s,
+        overwrite=overwrite,
+    )
+    table = show.run(profile_space(request))
+    if as_json:
+        show.document(TABLE_DOCUMENT.dump(table))
+    else:
+        show.result(terminal.lookup_table(table))
+        show.result(f"wrote {out} and {journal_path(out)}")

@@ -1,0 +1,59 @@
+"""`searcher search`: GA+RMI under a latency limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.cli import options, show
+from searcher.reports import terminal
+from searcher.search.candidate import SEARCH_DOCUMENT
+from searcher.search.evolution import EvolutionSettings
+from searcher.search.scores.rmi import RmiSettings
+from searcher.spaces.catalogue import space_named
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.search_space import SearchRequest, search_space
+
+_RMI, _EVOLUTION = RmiSettings(), EvolutionSettings()
+
+
+def command(
+    lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
+    max_latency_ms: Annotated[
+        float | None, typer.Option(min=0, help="The limit; none takes the middle of the predicted range.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The result to write.")] = Path("search.json"),
+    space: options.Space = "nasbench201",
+    data: Annotated[str, typer.Option(help="digits or cifar10:PATH.")] = "digits",
+    reference: Annotated[Path | None, typer.Option(help="Weights of a ResNet-20; none trains one.")] = None,
+    cells: options.Cells = 5,
+    score_cells: Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that are scored.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each candidate.")] = _RMI.steps,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images in the one batch.")] = _RMI.batch_size,
+    population: Annotated[int, typer.Option(min=2, help="Architectures in a generation.")] = _EVOLUTION.population,
+    generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    budget_s: Annotated[float | None, typer.Option(help="Start no generation that would end later.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Search and write every candidate, ranked."""
+    request = SearchRequest(
+        space=space_named(space, cells),
+        score_cells=score_cells,
+        table=TABLE_DOCUMENT.load(lut),
+        limit_ms=max_latency_ms,
+        data=data,
+        reference=reference,
+        rmi=RmiSettings(steps=steps, batch_size=batch_size, seed=seed),
+        evolution=EvolutionSettings(population=population, generations=generations, seed=seed),
+        deadline_s=budget_s,
+    )
+    result = show.run(search_space(request))
+    SEARCH_DOCUMENT.save(result, out)
+    if as_json:
+        show.document(SEARCH_DOCUMENT.dump(result))
+    else:
+        show.result(terminal.search_result(result))
+        show.result(f"wrote {out}")

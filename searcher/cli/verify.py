@@ -1,0 +1,47 @@
+"""`searcher verify`: the best candidates of a search, measured whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.cli import options, show
+from searcher.devices.device import LOCAL, Device
+from searcher.reports import terminal
+from searcher.search.candidate import SEARCH_DOCUMENT
+from searcher.spaces.catalogue import space_named
+from searcher.verification.verification import VERIFICATION_DOCUMENT
+from searcher.workflows.verify_search import VerifyRequest, settings_of_key, verify_search
+
+
+def command(
+    search: Annotated[Path, typer.Argument(help="A result that `searcher search` wrote.")],
+    device: options.DeviceName = LOCAL,
+    out: Annotated[Path, typer.Option(help="The verification to write.")] = Path("verification.json"),
+    top: Annotated[int, typer.Option(min=1, help="How many of the best to measure.")] = 3,
+    python: options.Python = None,
+    identity: options.Identity = None,
+    known_hosts: options.KnownHosts = None,
+    rounds: options.Rounds = 9,
+    samples: options.Samples = 20,
+    as_json: options.Json = False,
+) -> None:
+    """Measure under the very conditions of the search's table; exit with 1 if no candidate keeps the limit."""
+    found = SEARCH_DOCUMENT.load(search)
+    request = VerifyRequest(
+        space=space_named(found.space, found.export_cells),
+        search=found,
+        device=Device(device, python, identity, known_hosts),
+        settings=settings_of_key(found.table_key, rounds, samples),
+        top=top,
+    )
+    verified = show.run(verify_search(request))
+    VERIFICATION_DOCUMENT.save(verified, out)
+    if as_json:
+        show.document(VERIFICATION_DOCUMENT.dump(verified))
+    else:
+        show.result(terminal.verification(verified))
+        show.result(f"wrote {out}")
+    verified.require_winner()

@@ -1,0 +1,62 @@
+"""Which device a user means, and the way to it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from searcher.artifacts import cache_folder
+from searcher.devices.local import LocalTransport
+from searcher.devices.ssh import SshTransport
+from searcher.devices.ssh_address import parse_address
+from searcher.devices.transport import Transport
+from searcher.errors import BadInputError
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as the user names it.
+
+    Attributes:
+        name: `local` or `ssh://user@host:port`.
+        python: the Python on the device that has numpy and a runtime; None means `python3` there, and this
+            very Python on the local device.
+        identity: a private key file, instead of ssh-agent and the user's default keys.
+        known_hosts: instead of the user's own known_hosts file.
+    """
+
+    name: str = LOCAL
+    python: str | None = None
+    identity: Path | None = None
+    known_hosts: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no transport understands.
+
+        Raises:
+            BadInputError: the name is neither `local` nor an SSH address.
+        """
+        if self.name != LOCAL and not self.name.startswith("ssh://"):
+            raise BadInputError(f"unknown device {self.name!r}: give {LOCAL} or ssh://user@host:port")
+        if self.name != LOCAL:
+            parse_address(self.name)
+
+    @property
+    def interpreter(self) -> str:
+        """The Python program to run on the device."""
+        return self.python or (sys.executable if self.name == LOCAL else "python3")
+
+
+def connect(device: Device) -> Transport:
+    """Open the way to a device; the caller closes it.
+
+    Raises:
+        TransportError: it cannot be reached, or its host key is unknown or has changed.
+    """
+    if device.name == LOCAL:
+        return LocalTransport(cache_folder() / "device")
+    address = parse_address(device.name)
+    return SshTransport.connect(address, identity=device.identity, known_hosts=device.known_hosts)

@@ -1,0 +1,173 @@
+"""Runs one job on a device: brings agent and models there, starts the agent, and checks what it answers.
+
+The device is not trusted: every line is parsed strictly, and an answer that does not fit the job is an error.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from profiler_agent.records import (
+    Done,
+    Event,
+    Failed,
+    Hello,
+    Job,
+    JobBlock,
+    Measured,
+    Measurement,
+    RecordError,
+    Settings,
+    Warned,
+    format_job,
+    parse_event,
+)
+from searcher.artifacts import ExportedModel
+from searcher.devices.deploy import deploy_agent, deploy_models
+from searcher.devices.transport import RemoteProgramError, Transport, TransportError, printable
+from searcher.errors import SearcherError
+
+
+class DeviceAnswerError(SearcherError):
+    """The agent's answer does not follow the protocol or does not fit the job."""
+
+
+class MeasurementFailedError(SearcherError):
+    """Some blocks could not be measured; the message names the first and its reason."""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of one job.
+
+    Attributes:
+        hello: who measured, on what, and with which key.
+        measurements: by block, in the order of first measurement; blocks that failed are not among them.
+        failures: blocks that could not be measured.
+        warnings: what the agent wants the reader to know.
+        events: everything the agent said, in order.
+    """
+
+    hello: Hello
+    measurements: tuple[Measurement, ...]
+    failures: tuple[Failed, ...]
+    warnings: tuple[Warned, ...]
+    events: tuple[Event, ...]
+
+    def require_complete(self) -> None:
+        """Raise MeasurementFailedError if a block failed."""
+        if self.failures:
+            first = self.failures[0]
+            others = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+            raise MeasurementFailedError(
+                f"{printable(first.block_id)} could not be measured: {printable(first.sentence)}{others}"
+            )
+
+
+def measure_on(
+    transport: Transport,
+    interpreter: str,
+    models: Sequence[ExportedModel],
+    settings: Settings,
+    budget_s: float | None = None,
+) -> Iterator[Event]:
+    """Measure models on a device and yield the agent's events as they come.
+
+    Args:
+        transport: the way to the device.
+        interpreter: the Python there that has numpy and a runtime.
+        models: what to measure; their names identify them in the events.
+        settings: how to measure.
+        budget_s: seconds after which no new round starts; None for no bound.
+
+    Raises:
+        TransportError: the link failed, or the agent ended with an error before its job was done.
+        DeviceAnswerError: an answer is no record of the protocol, or not of this job.
+    """
+    agent_folder = deploy_agent(transport)
+    paths = deploy_models(transport, models)
+    blocks = tuple(JobBlock(model.name, paths[model.name], model.sha256) for model in models)
+    job = Job(uuid.uuid4().hex, blocks, settings, budget_s)
+    lines = transport.run(
+        [interpreter, "-m", "profiler_agent", "measure", "-"],
+        standard_input=format_job(job).encode(),
+        environment={"PYTHONPATH": agent_folder},
+    )
+    return _checked(lines, job, transport.description)
+
+
+def collect(events: Iterable[Event]) -> JobResult:
+    """Gather the events of one whole job.
+
+    Raises:
+        DeviceAnswerError: there is no `hello`.
+    """
+    kept = tuple(events)
+    hello = next((event for event in kept if isinstance(event, Hello)), None)
+    if hello is None:
+        raise DeviceAnswerError("the agent said nothing")
+    failures = tuple(event for event in kept if isinstance(event, Failed))
+    failed = {failure.block_id for failure in failures}
+    rounds: dict[str, list[Measured]] = {}
+    for event in kept:
+        if isinstance(event, Measured) and event.rejected is None and event.block_id not in failed:
+            rounds.setdefault(event.block_id, []).append(event)
+    return JobResult(
+        hello=hello,
+        measurements=tuple(Measurement(block_id, tuple(taken)) for block_id, taken in rounds.items()),
+        failures=failures,
+        warnings=tuple(event for event in kept if isinstance(event, Warned)),
+        events=kept,
+    )
+
+
+def _checked(lines: Iterator[str], job: Job, device: str) -> Iterator[Event]:
+    blocks = {block.block_id for block in job.blocks}
+    previous: Event | None = None
+    try:
+        for line in lines:
+            event = _parse(line, device)
+            _check_place(event, previous, job.job_id, blocks, device)
+            previous = event
+            yield event
+    except RemoteProgramError as e:
+        # With failed blocks the agent ends with a status of its own; its records have told them already.
+        if not isinstance(previous, Done):
+            raise _agent_error(e, device) from e
+    if not isinstance(previous, Done):
+        raise DeviceAnswerError(f"the agent on {device} ended before its job was done")
+
+
+def _parse(line: str, device: str) -> Event:
+    try:
+        return parse_event(line)
+    except RecordError as e:
+        raise DeviceAnswerError(f"the agent on {device} sent what is no record: {printable(str(e))}") from e
+
+
+def _check_place(event: Event, previous: Event | None, job_id: str, blocks: set[str], device: str) -> None:
+    problem = None
+    if isinstance(event, Hello) != (previous is None):
+        problem = "its `hello` is missing or not the first line"
+    elif isinstance(previous, Done):
+        problem = "it goes on after `done`"
+    elif not isinstance(event, Warned) and event.job_id != job_id:
+        problem = "it answers for another job"
+    elif isinstance(event, Measured | Failed) and event.block_id not in blocks:
+        problem = f"it speaks of the unknown block {printable(event.block_id)[:80]!r}"
+    elif isinstance(event, Measured) and (not event.samples_ns or min(event.samples_ns) <= 0):
+        problem = f"a sample of {printable(event.block_id)[:80]!r} is missing or not positive"
+    elif isinstance(event, Measured) and event.inner_loops < 1:
+        problem = f"the inner loops of {printable(event.block_id)[:80]!r} are not positive"
+    if problem is not None:
+        raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
+
+
+def _agent_error(error: RemoteProgramError, device: str) -> TransportError:
+    """Say what the agent said, without the name of the program that said it."""
+    lines = printable(error.standard_error).strip().splitlines()
+    if lines and lines[-1].startswith("agent: "):
+        return TransportError(f"the agent on {device} says: {lines[-1].removeprefix('agent: ')}")
+    return error

@@ -1,0 +1,149 @@
+"""Files on a device that is reached over SSH: asked for, and put in place whole, by SFTP."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import paramiko
+
+from searcher.devices.transport import CHUNK_BYTES, TransportError, UnreachableError, printable, safe_path
+
+# What a file system may use beside a file's own bytes.
+_MARGIN_BYTES = 64 * 1024
+
+_DF_TIMEOUT_S = 5
+
+
+@contextlib.contextmanager
+def explained(connection: paramiko.Transport, device: str, purpose: str) -> Iterator[None]:
+    """Turn what goes wrong on a connection into one sentence.
+
+    Args:
+        connection: the connection on which the body works.
+        device: its description.
+        purpose: what the body is for, continuing "the device ... could not".
+
+    Raises:
+        UnreachableError: the device stopped answering.
+        TransportError: it refused.
+    """
+    try:
+        yield
+    except TimeoutError as e:
+        raise UnreachableError(f"{device} stopped answering when it should {purpose}") from e
+    except (paramiko.SSHException, OSError, EOFError) as e:
+        if not connection.is_active():
+            raise UnreachableError(f"the connection to {device} was lost when it should {purpose}") from e
+        reason = printable(getattr(e, "strerror", None) or str(e)) or "it gave no reason"
+        raise TransportError(f"{device} could not {purpose}: {reason}") from e
+
+
+class DeviceFiles:
+    """The files below a folder on a device, which both `SshTransport` and its programs work in.
+
+    Attributes:
+        root: the folder, absolute.
+    """
+
+    def __init__(self, connection: paramiko.Transport, device: str, root: str, timeout_s: float) -> None:
+        self._connection = connection
+        self._device = device
+        self._made: set[PurePosixPath] = set()
+        with explained(connection, device, "offer SFTP, which files are sent by"):
+            channel = connection.open_session()
+            channel.settimeout(timeout_s)
+            channel.invoke_subsystem("sftp")
+            self._sftp = paramiko.SFTPClient(channel)
+            # The login shell's idea of home may differ from the SFTP server's; an absolute folder is one for both.
+            self.root = PurePosixPath(self._sftp.normalize(".")) / root
+
+    def exists(self, path: str) -> bool:
+        """Say whether a file or folder is there; see `Transport.exists`."""
+        target = self.root / safe_path(path)
+        with self._explained(f"look for {target}"):
+            return self._is_there(target)
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        """Put files below the root and return the bytes sent; see `Transport.send`."""
+        targets = {self.root / safe_path(path): source for path, source in files.items()}
+        return sum(self._put(source, target) for target, source in targets.items())
+
+    def make_root(self) -> None:
+        """Make the root folder unless it is there.
+
+        Raises:
+            TransportError: it cannot be made.
+        """
+        with self._explained(f"make the folder {self.root}"):
+            self._make_folder(self.root)
+
+    def _put(self, source: Path, target: PurePosixPath) -> int:
+        try:
+            size_bytes = source.stat().st_size
+            file = source.open("rb")
+        except OSError as e:
+            raise TransportError(f"cannot read {source}: {e.strerror}") from e
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        with file, self._explained(f"write {target}"):
+            self._make_folder(target.parent)
+            try:
+                self._sftp.putfo(file, str(temporary))
+                self._sftp.posix_rename(str(temporary), str(target))
+            except BaseException as e:
+                self._remove(temporary)
+                if isinstance(e, OSError):
+                    self._check_room(target, size_bytes, e)
+                raise
+        return size_bytes
+
+    def _remove(self, path: PurePosixPath) -> None:
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._sftp.remove(str(path))
+
+    def _check_room(self, target: PurePosixPath, size_bytes: int, failure: OSError) -> None:
+        """Say so if a write failed because the disk is full, for which SFTP has no word of its own."""
+        free_bytes = _free_bytes(self._connection, target.parent)
+        if free_bytes is not None and free_bytes < size_bytes + _MARGIN_BYTES:
+            raise TransportError(
+                f"the disk of {self._device} is full: {target.name} needs {size_bytes} bytes,"
+                f" {target.parent} has {free_bytes} left"
+            ) from failure
+
+    def _make_folder(self, folder: PurePosixPath) -> None:
+        if folder in self._made:
+            return
+        if not self._is_there(folder):
+            self._make_folder(folder.parent)
+            try:
+                self._sftp.mkdir(str(folder))
+            except OSError:
+                # Another host may have made it in the meantime.
+                if not self._is_there(folder):
+                    raise
+        self._made.add(folder)
+
+    def _is_there(self, path: PurePosixPath) -> bool:
+        try:
+            self._sftp.stat(str(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _explained(self, purpose: str) -> contextlib.AbstractContextManager[None]:
+        return explained(self._connection, self._device, purpose)
+
+
+def _free_bytes(connection: paramiko.Transport, folder: PurePosixPath) -> int | None:
+    """Ask the device's `df` how much room a folder has; None when that gives no answer."""
+    try:
+        with connection.open_session() as channel:
+            channel.settimeout(_DF_TIMEOUT_S)
+            channel.exec_command(shlex.join(["df", "-Pk", str(folder)]))
+            answer = channel.makefile("rb").read(CHUNK_BYTES)
+        return int(answer.splitlines()[-1].split()[3]) * 1024
+    except (paramiko.SSHException, OSError, EOFError, ValueError, IndexError):
+        return None

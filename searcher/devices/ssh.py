@@ -1,0 +1,187 @@
+"""The way to a device over SSH: files by SFTP, programs by commands that end when the connection does."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+
+import paramiko
+
+from searcher.devices import transport
+from searcher.devices.sftp import DeviceFiles, explained
+from searcher.devices.ssh_address import SshAddress, parse_address
+from searcher.devices.ssh_login import log_in
+from searcher.devices.transport import (
+    CHUNK_BYTES,
+    NO_VARIABLES,
+    AuthenticationError,
+    ErrorTail,
+    HostKeyError,
+    RemoteProgramError,
+    UnreachableError,
+    check_program,
+    split_lines,
+    start_thread,
+)
+
+__all__ = [
+    "AuthenticationError",
+    "HostKeyError",
+    "SshAddress",
+    "SshTransport",
+    "UnreachableError",
+    "parse_address",
+    "remote_command",
+]
+
+# What paramiko reports for a command that was killed, shell and all, or whose end was never told.
+_NO_STATUS = -1
+
+# An SSH server does not end a command whose channel is closed or whose connection is lost: it only closes the
+# command's standard input. So a watcher feeds the program its input from there and goes on reading; when
+# the stream ends before the program does, the host is gone, and the watcher ends the whole process group. While
+# it waits it takes no processor time. POSIX sh, nothing quoted with ' or \: login shells differ in those.
+# Positional: the folder, the number of bytes of input, the grace in seconds, the program and its arguments.
+_RUN_AND_WATCH = """
+cd -- "$1" || exit 125
+if ! kill -0 "-$$" 2>/dev/null; then
+  echo "this SSH server starts commands without a process group of their own" >&2
+  exit 125
+fi
+size=$2 grace=$3
+shift 3
+trap : TERM
+{
+  trap exit TERM
+  head -c "$size"
+  exec >/dev/null
+  cat
+  trap : TERM
+  kill -TERM "-$$"
+  sleep "$grace"
+  kill -KILL "-$$"
+} 2>/dev/null | {
+  trap : TERM
+  "$@"
+  status=$?
+  kill -TERM "-$$"
+  exit "$status"
+}
+"""
+
+
+def remote_command(
+    root: str,
+    arguments: Sequence[str],
+    input_bytes: int,
+    environment: Mapping[str, str] = NO_VARIABLES,
+    grace_s: float = transport.GRACE_S,
+) -> str:
+    """Return the command line that runs a program on a device and ends it when its standard input ends early.
+
+    The command reads `input_bytes` bytes from standard input for the program, and expects it to stay open then.
+    It must be started as the leader of a process group, as OpenSSH does.
+
+    Raises:
+        TransportError: the arguments or variables cannot be passed.
+    """
+    check_program(arguments, environment)
+    # Servers drop most variables that a client sends; `env` is there everywhere.
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    program = ["env", *variables, *arguments] if variables else list(arguments)
+    settings = [root, str(input_bytes), f"{grace_s:g}"]
+    return "exec " + shlex.join(["sh", "-c", _RUN_AND_WATCH, "run-and-watch", *settings, *program])
+
+
+class SshTransport:
+    """Runs programs on a device over one SSH connection, below a folder there; fits `Transport`."""
+
+    def __init__(self, connection: paramiko.Transport, address: SshAddress, files: DeviceFiles) -> None:
+        self._connection = connection
+        self._address = address
+        self._files = files
+
+    @classmethod
+    def connect(
+        cls,
+        address: SshAddress,
+        *,
+        identity: Path | None = None,
+        known_hosts: Path | None = None,
+        root: str = ".cache/profiler-agent",
+        timeout_s: float = 10,
+    ) -> SshTransport:
+        """Log in to a device with a key, its host key verified; `log_in` tells which keys are tried.
+
+        Args:
+            address: the server and the user.
+            identity: a private key file; without one, ssh-agent and `~/.ssh` are asked.
+            known_hosts: the file of host keys; `~/.ssh/known_hosts` unless given.
+            root: the working root on the device, relative to the user's home folder there, or absolute.
+            timeout_s: the longest wait for each step of connecting and for each answer of SFTP, in seconds.
+
+        Raises:
+            UnreachableError: nothing that speaks SSH answers there.
+            HostKeyError: the server's key is unknown, revoked or changed.
+            AuthenticationError: the key cannot be read, or the server accepts none.
+            TransportError: the server offers no SFTP.
+        """
+        connection = log_in(address, identity, known_hosts, timeout_s)
+        try:
+            files = DeviceFiles(connection, str(address), root, timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, address, files)
+
+    @property
+    def description(self) -> str:
+        """Return `ssh://user@host:port`."""
+        return str(self._address)
+
+    def exists(self, path: str) -> bool:
+        """Say whether a file or folder is there; see `Transport.exists`."""
+        return self._files.exists(path)
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        """Put files below the root and return the bytes sent; see `Transport.send`."""
+        return self._files.send(files)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        standard_input: bytes = b"",
+        environment: Mapping[str, str] = NO_VARIABLES,
+    ) -> Generator[str, None, None]:
+        """Run a program and yield its lines; see `Transport.run`."""
+        root = str(self._files.root)
+        command = remote_command(root, arguments, len(standard_input), environment, transport.GRACE_S)
+        self._files.make_root()
+        with self._start(command, arguments[0]) as channel:
+            start_thread(lambda: _feed(channel, standard_input))
+            errors = ErrorTail(lambda: channel.recv_stderr(CHUNK_BYTES))
+            yield from split_lines(lambda: channel.recv(CHUNK_BYTES))
+            status = channel.recv_exit_status()
+            if status == _NO_STATUS and not self._connection.is_active():
+                raise UnreachableError(f"the connection to {self.description} was lost while {arguments[0]} ran there")
+            if status != 0:
+                raise RemoteProgramError(arguments[0], self.description, status, errors.text())
+
+    def _start(self, command: str, program: str) -> paramiko.Channel:
+        with explained(self._connection, self.description, f"run {program}"):
+            channel = self._connection.open_session()
+            channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
+            return channel
+
+    def close(self) -> None:
+        """Close the connection; programs that still run over it are ended by the device."""
+        self._connection.close()
+
+
+def _feed(channel: paramiko.Channel, data: bytes) -> None:
+    # A program may end before it has read everything; whether that is an error, its exit status tells.
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        for start in range(0, len(data), CHUNK_BYTES):
+            channel.sendall(data[start : start + CHUNK_BYTES])

@@ -1,0 +1,98 @@
+"""Tables for a person in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from searcher.search.candidate import SearchResult, best_distinct
+from searcher.tables.lookup_table import LookupTable
+from searcher.verification.verification import Verdict, Verification
+
+
+def lookup_table(table: LookupTable) -> Table:
+    """Return a lookup table's blocks with their medians and intervals."""
+    key = table.key
+    title = f"{table.space} on {key.device_fingerprint}: {key.runtime} {key.runtime_version}, {key.threads} thread(s)"
+    shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
+    shown.add_column("converged")
+    for block, entry in table.entries.items():
+        low, high = entry.interval_ms
+        half_width_pct = 50 * (high - low) / entry.median_ms
+        label = "" if entry.confidence >= 0.95 else f" ({100 * entry.confidence:.0f}% only)"
+        shown.add_row(
+            block,
+            f"{entry.median_ms:.4f}",
+            f"{low:.4f} … {high:.4f}{label}",
+            f"{half_width_pct:.1f}",
+            "yes" if entry.converged else "no",
+        )
+    return shown
+
+
+def search_result(result: SearchResult, count: int = 5) -> Table:
+    """Return the best distinct candidates of a search."""
+    title = f"best of {len(result.candidates)} architectures within {result.max_latency_ms:.4f} ms"
+    columns = (("architecture", "left"), ("φ", "right"), ("predicted ms", "right"), ("parameters", "right"))
+    shown = _table(title, *columns)
+    for candidate in best_distinct(result.candidates, count):
+        shown.add_row(
+            candidate.architecture,
+            f"{candidate.rmi:.4f}",
+            f"{candidate.predicted_ms:.4f}",
+            f"{candidate.parameters:,}",
+        )
+    return shown
+
+
+def verification(verified: Verification) -> Table:
+    """Return the verified candidates in the search's order, the winner marked."""
+    title = f"measured on {verified.device.name} ({verified.runtime}); limit {verified.max_latency_ms:.4f} ms"
+    shown = _table(title, ("architecture", "left"), ("predicted ms", "right"), ("measured ms", "right"))
+    for name in ("95% interval ms", "error %", "within limit", ""):
+        shown.add_column(name, justify="left" if name else "center")
+    for verdict in verified.candidates:
+        low, high = verdict.measured_ci_ms
+        label = "" if verdict.measured_ci_confidence >= 0.95 else f" ({100 * verdict.measured_ci_confidence:.0f}% only)"
+        shown.add_row(
+            verdict.architecture,
+            f"{verdict.predicted_ms:.4f}",
+            f"{verdict.measured_ms:.4f}",
+            f"{low:.4f} … {high:.4f}{label}",
+            f"{verdict.error_pct:+.1f}",
+            "yes" if verdict.feasible else "no",
+            ", ".join(_roles(verdict, verified)),
+        )
+    return shown
+
+
+def _roles(verdict: Verdict, verified: Verification) -> Iterable[str]:
+    if verdict == verified.first:
+        yield "first choice"
+    if verdict == verified.winner:
+        yield "winner"
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    shown = Table(title=title, title_justify="left")
+    for name, justify in columns:
+        # A block's key or an architecture is copied from here into commands: folded it stays whole.
+        shown.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    return shown
+
+
+def conclusion(verified: Verification) -> str:
+    """Return what the search's first choice and the winner measured, in two lines."""
+    lines = [f"first choice: {_sentence(verified.first, verified.max_latency_ms)}"]
+    if verified.winner is not None:
+        lines.append(f"winner: {_sentence(verified.winner, verified.max_latency_ms)}")
+    return "\n".join(lines)
+
+
+def _sentence(verdict: Verdict, limit_ms: float) -> str:
+    relation = "within" if verdict.feasible else "above"
+    return (
+        f"{verdict.architecture} measured {verdict.measured_ms:.4f} ms, {relation} the limit of {limit_ms:.4f} ms; "
+        f"|error| {abs(verdict.error_pct):.1f}%"
+    )

@@ -1,0 +1,96 @@
+"""One architecture as a search sees it, and what a whole search found, as a file.
+
+History of the schema of search.json: 1, the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from profiler_agent.records import TableKey
+from searcher.documents import Document
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture that the search evaluated.
+
+    Attributes:
+        architecture: its text.
+        score_key: equal for architectures that share one training.
+        rmi: φ, representation mutual information with the reference.
+        predicted_ms: predicted latency.
+        fitness: φ plus the penalty (HW-EvRSNAS, Eq. 4).
+        feasible: whether the predicted latency is within the limit.
+        parameters: trainable parameters.
+        macs: multiply-accumulates of one image.
+    """
+
+    architecture: str
+    score_key: str
+    rmi: float
+    predicted_ms: float
+    fitness: float
+    feasible: bool
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """One generation: its best fitness and what the search had spent when it ended."""
+
+    generation: int
+    best_fitness: float
+    best_architecture: str
+    trainings: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found; the candidates stand in the order of its preference.
+
+    Attributes:
+        space: name of the search space.
+        export_cells: cells per stage of the networks that latency is predicted for.
+        score_cells: cells per stage of the networks that are trained for the score.
+        table_key: key of the lookup table behind the predictions.
+        max_latency_ms: the limit.
+        settings: of the search and its score.
+        candidates: every architecture evaluated, best first.
+        pareto: architectures that no other beats in both φ and latency.
+        history: one record a generation.
+    """
+
+    space: str
+    export_cells: int
+    score_cells: int
+    table_key: TableKey
+    max_latency_ms: float
+    settings: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+    pareto: tuple[str, ...]
+    history: tuple[GenerationRecord, ...]
+    schema_version: int = SCHEMA_VERSION
+
+
+def rank(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Order candidates by fitness; of equal fitness the faster first, then by text, so that the order is one."""
+    return tuple(sorted(candidates, key=lambda one: (-one.fitness, one.predicted_ms, one.architecture)))
+
+
+def best_distinct(candidates: Iterable[Candidate], count: int) -> tuple[Candidate, ...]:
+    """Return the best feasible candidates, one for each `score_key`: equals would only be measured twice."""
+    chosen: dict[str, Candidate] = {}
+    for candidate in rank(candidates):
+        if candidate.feasible and len(chosen) < count:
+            chosen.setdefault(candidate.score_key, candidate)
+    return tuple(chosen.values())
+
+
+SEARCH_DOCUMENT = Document(SearchResult, "search result", SCHEMA_VERSION)

@@ -1,0 +1,1 @@
+"""What an architecture is worth without training it fully."""

@@ -1,0 +1,75 @@
+"""Measurements become a table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from profiler_agent.records import Event, Measurement, format_event
+from searcher.artifacts import ExportedModel
+from searcher.devices.driver import JobResult
+from searcher.tables.lookup_table import Entry, LookupTable, Provenance
+
+_MS_DIGITS = 6  # down to 1 ns
+
+
+def journal_text(events: Sequence[Event]) -> str:
+    """Return the raw record of a job: every event, one JSON line each."""
+    return "".join(format_event(event) + "\n" for event in events)
+
+
+def fill_table(
+    space: str,
+    device: str,
+    created: str,
+    result: JobResult,
+    models: Sequence[ExportedModel],
+    versions: Mapping[str, str],
+) -> LookupTable:
+    """Fill a table from one job.
+
+    Args:
+        space: name of the search space whose blocks these are.
+        device: how the user reached the device.
+        created: UTC date and time, ISO 8601.
+        result: the whole job.
+        models: the exported blocks; their names are the blocks' keys.
+        versions: of the packages that exported them.
+
+    Raises:
+        MeasurementFailedError: a block could not be measured.
+    """
+    result.require_complete()
+    hashes = {model.name: model.sha256 for model in models}
+    target = result.hello.settings.target_half_width_pct
+    return LookupTable(
+        space=space,
+        key=result.hello.key,
+        environment=result.hello.environment,
+        provenance=Provenance(
+            created=created,
+            device=device,
+            agent_version=result.hello.agent_version,
+            journal_sha256=hashlib.sha256(journal_text(result.events).encode()).hexdigest(),
+            versions=dict(versions),
+        ),
+        entries={
+            measurement.block_id: _entry(measurement, target, hashes[measurement.block_id])
+            # Sorted, so that the difference of two tables shows what changed and not what came first.
+            for measurement in sorted(result.measurements, key=lambda one: one.block_id)
+        },
+    )
+
+
+def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256: str) -> Entry:
+    low, high, confidence = measurement.interval_ms
+    return Entry(
+        median_ms=round(measurement.median_ms, _MS_DIGITS),
+        interval_ms=(round(low, _MS_DIGITS), round(high, _MS_DIGITS)),
+        confidence=round(confidence, 4),
+        rounds=len(measurement.rounds),
+        samples=measurement.sample_count,
+        converged=measurement.converged(target_half_width_pct),
+        operations=measurement.operations,
+        model_sha256=model_sha256,
+    )

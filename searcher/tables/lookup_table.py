@@ -1,0 +1,103 @@
+"""A lookup table: what each block costs on one device, with its uncertainty and where it comes from.
+
+One readable JSON document, entries sorted, so that the difference of two tables reads well.
+History of the schema: 1, the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from profiler_agent.records import Environment, TableKey
+from searcher.documents import Document
+from searcher.errors import BadInputError
+
+SCHEMA_VERSION = 1
+
+
+class KeyMismatchError(BadInputError):
+    """Two sets of measurements were taken under different conditions and must not mix."""
+
+
+class MissingBlockError(BadInputError):
+    """A table lacks a block that an architecture needs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one block costs.
+
+    Attributes:
+        median_ms: median latency of one inference, the runtime's call included, in ms.
+        interval_ms: distribution-free interval of that median, in ms.
+        confidence: the probability that the interval covers it; below 0.95 where rounds were few.
+        rounds: fresh processes that measured it.
+        samples: raw samples over all rounds.
+        converged: whether the interval is as narrow as the job asked.
+        operations: operators of the graph as the runtime optimised it.
+        model_sha256: hash of the model file that was measured.
+    """
+
+    median_ms: float
+    interval_ms: tuple[float, float]
+    confidence: float
+    rounds: int
+    samples: int
+    converged: bool
+    operations: tuple[str, ...]
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a table comes from.
+
+    Attributes:
+        created: UTC date and time, ISO 8601.
+        device: the name by which the user reached the device.
+        agent_version: version of the agent that measured.
+        journal_sha256: hash of the journal with all raw samples.
+        versions: versions of the packages that exported the blocks.
+    """
+
+    created: str
+    device: str
+    agent_version: str
+    journal_sha256: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """Measured blocks of one space under one key."""
+
+    space: str
+    key: TableKey
+    environment: Environment
+    provenance: Provenance
+    entries: Mapping[str, Entry]
+    schema_version: int = SCHEMA_VERSION
+
+    def entry(self, block_key: str) -> Entry:
+        """Return a block's entry.
+
+        Raises:
+            MissingBlockError: the table has none; absence is never a number.
+        """
+        try:
+            return self.entries[block_key]
+        except KeyError:
+            raise MissingBlockError(f"the table has no entry for the block {block_key}") from None
+
+
+def require_same_key(expected: TableKey, actual: TableKey) -> None:
+    """Raise KeyMismatchError, naming what differs, unless two keys are equal."""
+    before, now = dataclasses.asdict(expected), dataclasses.asdict(actual)
+    different = [f"{name} was {before[name]!r}, is {now[name]!r}" for name in before if before[name] != now[name]]
+    if different:
+        raise KeyMismatchError(f"the table's key does not fit these measurements: {'; '.join(different)}")
+
+
+TABLE_DOCUMENT = Document(LookupTable, "lookup table", SCHEMA_VERSION)

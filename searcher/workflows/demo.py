@@ -1,0 +1,151 @@
+"""The whole road on this machine within a time budget: profile, search, verify.
+
+The budget is shared out beforehand: a fifth at most for measuring the blocks, a tenth for verifying, the rest for
+the search, whose training steps and generations are sized by the time that one step takes here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from profiler_agent.records import Settings
+from searcher.devices.device import Device
+from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
+from searcher.search.evolution import EvolutionSettings
+from searcher.search.scores.rmi import RmiScorer, RmiSettings
+from searcher.spaces.catalogue import space_named
+from searcher.training.datasets import load_dataset
+from searcher.verification.verification import VERIFICATION_DOCUMENT, Verification
+from searcher.workflows.prepare_reference import prepare_reference
+from searcher.workflows.profile_space import ProfileRequest, profile_space
+from searcher.workflows.progress import Progress, Work
+from searcher.workflows.search_space import SearchRequest, search_space
+from searcher.workflows.verify_search import VerifyRequest, settings_of_key, verify_search
+
+_PROFILE_SHARE, _VERIFY_SHARE = 0.2, 0.12
+_DATA = "digits"
+_SCORE_CELLS = 1
+_POPULATION = 20
+_PROBE_STEPS = 3
+_FEWEST_STEPS, _MOST_STEPS = 5, 100
+# New genotypes that a generation of 20 brings once the first one is trained, measured on this space.
+_NEW_PER_GENERATION = 6
+_WANTED_GENERATIONS = 12
+_TOP = 3
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """What the demo is given.
+
+    Attributes:
+        folder: where its three files go.
+        budget_s: seconds for everything.
+    """
+
+    folder: Path
+    budget_s: float = 240.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found, and where its time went."""
+
+    search: SearchResult
+    verification: Verification
+    spent_s: dict[str, float]
+
+
+@dataclass
+class _Stopwatch:
+    """Splits the time since it was made into named parts."""
+
+    clock_s: Callable[[], float] = time.monotonic
+    spent_s: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._start = self._last = self.clock_s()
+
+    def lap(self, name: str) -> None:
+        now = self.clock_s()
+        self.spent_s[name] = round(now - self._last, 1)
+        self._last = now
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.clock_s() - self._start
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How large a search fits into the time that is left."""
+
+    steps: int
+    generations: int
+
+
+def plan_search(seconds: float, step_s: float) -> SearchPlan:
+    """Size a search: first the steps for a dozen generations, then the generations that those steps leave room for.
+
+    Args:
+        seconds: time for all trainings.
+        step_s: duration of one training step.
+    """
+    trainings = _POPULATION + _NEW_PER_GENERATION * _WANTED_GENERATIONS
+    steps = max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s))))
+    affordable = seconds / (steps * step_s)
+    generations = int((affordable - _POPULATION) / _NEW_PER_GENERATION)
+    return SearchPlan(steps, max(1, min(EvolutionSettings().generations, generations)))
+
+
+def run_demo(request: DemoRequest) -> Work[DemoResult]:
+    """Profile, search under a limit at the middle of the predicted range, verify the three best.
+
+    Writes table.json, search.json and verification.json into the folder.
+    """
+    watch = _Stopwatch()
+    space, device = space_named("nasbench201"), Device()
+    table = yield from profile_space(
+        ProfileRequest(
+            space=space,
+            device=device,
+            settings=Settings(),
+            table=request.folder / "table.json",
+            budget_s=_PROFILE_SHARE * request.budget_s,
+            overwrite=True,
+        )
+    )
+    watch.lap("profile")
+    dataset = load_dataset(_DATA)
+    reference = yield from prepare_reference(dataset, None)
+    watch.lap("reference")
+    scored_space = space_named("nasbench201", _SCORE_CELLS)
+    probe = RmiScorer(scored_space, reference, dataset, RmiSettings(steps=_PROBE_STEPS, seed=request.seed))
+    left_s = request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s
+    plan = plan_search(left_s, probe.seconds_per_step())
+    yield Progress("plan", 1, 1, f"{plan.steps} steps for each candidate, up to {plan.generations} generations")
+    search = yield from search_space(
+        SearchRequest(
+            space=space,
+            score_cells=_SCORE_CELLS,
+            table=table,
+            limit_ms=None,
+            data=_DATA,
+            reference=None,
+            rmi=RmiSettings(steps=plan.steps, seed=request.seed),
+            evolution=EvolutionSettings(population=_POPULATION, generations=plan.generations, seed=request.seed),
+            deadline_s=request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s,
+        )
+    )
+    SEARCH_DOCUMENT.save(search, request.folder / "search.json")
+    watch.lap("search")
+    settings = settings_of_key(table.key, Settings().rounds, Settings().samples)
+    budget_s = max(1.0, request.budget_s - watch.elapsed_s)
+    verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s))
+    VERIFICATION_DOCUMENT.save(verification, request.folder / "verification.json")
+    watch.lap("verify")
+    return DemoResult(search, verification, watch.spent_s)

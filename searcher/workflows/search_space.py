@@ -1,0 +1,124 @@
+"""GA+RMI under a latency limit: a table and a reference in, ranked candidates out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from searcher.cost_models.block_sum import BlockSum
+from searcher.cost_models.cost_model import LatencyRange, latency_range
+from searcher.errors import SearcherError
+from searcher.search.candidate import GenerationRecord, SearchResult, rank
+from searcher.search.evaluator import Evaluator
+from searcher.search.evolution import EvolutionSettings, Generation, evolve
+from searcher.search.pareto import pareto_front
+from searcher.search.scores.rmi import RmiScorer, RmiSettings
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.lookup_table import LookupTable
+from searcher.training.datasets import load_dataset
+from searcher.workflows.prepare_reference import prepare_reference
+from searcher.workflows.progress import Progress, Work
+
+Seconds = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to search, and how.
+
+    Attributes:
+        space: with the depth of the networks whose latency counts.
+        score_cells: cells per stage of the networks that are trained for the score.
+        table: of the device.
+        limit_ms: the greatest latency; None takes the middle of the predicted range.
+        data: name of the data set.
+        reference: weights of the reference; None trains one.
+        deadline_s: seconds after which no new generation starts that would end later; None for no bound.
+    """
+
+    space: NasBench201
+    score_cells: int
+    table: LookupTable
+    limit_ms: float | None
+    data: str
+    reference: Path | None
+    rmi: RmiSettings
+    evolution: EvolutionSettings
+    deadline_s: float | None = None
+
+
+def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> Work[SearchResult]:
+    """Search and return every candidate, ranked.
+
+    Raises:
+        ImpossibleLimitError: no architecture can keep the limit; the message tells the least possible.
+        MissingBlockError: the table lacks a block of the space.
+    """
+    start = clock_s()
+    cost_model = BlockSum(request.space, request.table)
+    latencies = latency_range(request.space, cost_model)
+    limit_ms = latencies.middle_ms if request.limit_ms is None else request.limit_ms
+    latencies.require_possible(limit_ms)
+    yield Progress("search", 0, 1, _range_note(latencies, limit_ms))
+    dataset = load_dataset(request.data)
+    reference = yield from prepare_reference(dataset, request.reference)
+    scorer = RmiScorer(replace(request.space, cells_per_stage=request.score_cells), reference, dataset, request.rmi)
+    evaluator = Evaluator(request.space, lambda architecture: scorer.score(architecture).rmi, cost_model, limit_ms)
+    history = yield from _evolve(request, evaluator, start, clock_s)
+    candidates = rank(evaluator.candidates)
+    if not any(candidate.feasible for candidate in candidates):
+        raise SearcherError(f"the search met no architecture within {limit_ms:g} ms; give it more generations")
+    return SearchResult(
+        space=request.space.name,
+        export_cells=request.space.cells_per_stage,
+        score_cells=request.score_cells,
+        table_key=request.table.key,
+        max_latency_ms=limit_ms,
+        settings={
+            "rmi": dataclasses.asdict(request.rmi),
+            "evolution": dataclasses.asdict(request.evolution),
+            "data": dataset.name,
+            "reference_accuracy_pct": reference.test_accuracy,
+            "reference_sha256": reference.sha256,
+        },
+        candidates=candidates,
+        pareto=tuple(candidate.architecture for candidate in pareto_front(candidates)),
+        history=tuple(history),
+    )
+
+
+def _evolve(
+    request: SearchRequest, evaluator: Evaluator, start: float, clock_s: Seconds
+) -> Work[list[GenerationRecord]]:
+    history: list[GenerationRecord] = []
+    generations = evolve(request.space, evaluator, request.evolution)
+    total = request.evolution.generations + 1
+    longest = 0.0
+    while len(history) < total:
+        before = clock_s()
+        if history and request.deadline_s is not None and before - start + longest > request.deadline_s:
+            yield Progress("search", total, total, f"the time budget ends the search after {len(history)} generations")
+            break
+        generation = next(generations)
+        longest = max(longest / 2, clock_s() - before)
+        history.append(_record(generation, evaluator, clock_s() - start))
+        yield Progress("search", len(history), total)
+    return history
+
+
+def _record(generation: Generation, evaluator: Evaluator, seconds: float) -> GenerationRecord:
+    best = generation.best
+    return GenerationRecord(
+        generation=generation.number,
+        best_fitness=best.fitness,
+        best_architecture=best.architecture,
+        trainings=evaluator.trainings,
+        seconds=round(seconds, 3),
+    )
+
+
+def _range_note(latencies: LatencyRange, limit_ms: float) -> str:
+    return f"predicted {latencies.low_ms:.3f} to {latencies.high_ms:.3f} ms in this space; limit {limit_ms:.3f} ms"

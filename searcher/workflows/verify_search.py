@@ -1,0 +1,87 @@
+"""The best candidates of a search, exported and measured whole on the device that they were searched for."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from profiler_agent.records import Settings, TableKey
+from searcher.artifacts import ExportedModel, cache_folder
+from searcher.devices.device import Device, connect
+from searcher.devices.driver import measure_on
+from searcher.errors import BadInputError
+from searcher.export.to_onnx import export_network
+from searcher.search.candidate import Candidate, SearchResult, best_distinct
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
+from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """What to verify, and where.
+
+    Attributes:
+        top: how many of the best feasible candidates to measure.
+        settings: of the measuring; their conditions must be those of the search's table.
+    """
+
+    space: NasBench201
+    search: SearchResult
+    device: Device
+    settings: Settings
+    top: int = 3
+    budget_s: float | None = None
+
+
+def verify_search(request: VerifyRequest) -> Work[Verification]:
+    """Measure the best candidates and judge them.
+
+    Raises:
+        KeyMismatchError: the device or the settings are not those of the search's table.
+        SearcherError: the device cannot be reached or a network cannot be measured.
+    """
+    chosen = best_distinct(request.search.candidates, request.top)
+    if not chosen:
+        raise BadInputError("the search holds no candidate within its limit")
+    models = yield from _export(request.space, chosen)
+    with closing(connect(request.device)) as transport:
+        events = measure_on(transport, request.device.interpreter, models, request.settings, request.budget_s)
+        checked = requiring_key(events, request.search.table_key)
+        result = yield from follow_job(checked, "measure networks", len(models) * request.settings.rounds)
+    result.require_complete()
+    limit_ms = request.search.max_latency_ms
+    measured = {measurement.block_id: measurement for measurement in result.measurements}
+    verdicts = [judge(one.architecture, one.predicted_ms, measured[one.architecture], limit_ms) for one in chosen]
+    device = MeasuredDevice(request.device.name, result.hello.key.device_fingerprint)
+    return conclude(device, result.hello.key.runtime, limit_ms, verdicts)
+
+
+def _export(space: NasBench201, chosen: tuple[Candidate, ...]) -> Work[list[ExportedModel]]:
+    models = []
+    for done, candidate in enumerate(chosen, start=1):
+        architecture = space.parse(candidate.architecture)
+        models.append(export_network(space, architecture, cache_folder() / "exports"))
+        yield Progress("export networks", done, len(chosen))
+    return models
+
+
+def settings_of_key(key: TableKey, rounds: int, samples: int) -> Settings:
+    """Return settings that measure under a table's key.
+
+    Args:
+        key: of the table behind the search.
+        rounds: fresh processes.
+        samples: raw samples per network and round.
+    """
+    affinity = None if key.affinity == "any" else tuple(int(part) for part in key.affinity.split(","))
+    return Settings(
+        runtime=key.runtime,
+        optimization=key.optimization,
+        precision=key.precision,
+        threads=key.threads,
+        affinity=affinity,
+        spinning=key.spinning,
+        rounds=rounds,
+        samples=samples,
+    )
