@@ -93,7 +93,7 @@ class RmiScorer:
             return RmiScore(rmi=0.0, loss=float("inf"))
         representative = self._space.representative(architecture)
         network = NasBench201Network(self._space, representative)
-        initialise(network, torch.Generator().manual_seed(self._weights_seed(representative)))
+        initialise(network, torch.Generator().manual_seed(self.weights_seed(representative)))
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._train(network.train())
 
@@ -129,7 +129,8 @@ class RmiScorer:
         beta = self._settings.beta
         return rmi, beta * (len(self._reference_grams) - rmi) + (1 - beta) * task
 
-    def _weights_seed(self, architecture: Architecture) -> int:
+    def weights_seed(self, architecture: Architecture) -> int:
+        """Return the seed of an architecture's first weights: of the search's seed and its text alone."""
         text = f"{self._settings.seed} {self._space.format(architecture)}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -1,0 +1,34 @@
+"""Fixtures that tests of several rooms share: where the public data lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public data: `$PROFILER_DATA`, else the one beside the checkout; skips where there is none."""
+    chosen = os.environ.get("PROFILER_DATA")
+    folder = Path(chosen) if chosen else _BESIDE_THE_CHECKOUT
+    if not folder.is_dir():
+        pytest.skip(f"the public data is not at {folder}: set PROFILER_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_file(data_dir: Path) -> Callable[[str], Path]:
+    """Find a file of the public data by its name; skips where it is missing."""
+
+    def find(name: str) -> Path:
+        path = data_dir / name
+        if not path.is_file():
+            pytest.skip(f"the public data at {data_dir} lacks {name}")
+        return path
+
+    return find

@@ -1,0 +1,341 @@
+"""Reaching devices over SSH: addresses, host keys, logins and what goes wrong with each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from searcher.devices.ssh import SshAddress, SshTransport, parse_address
+from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
+from searcher.errors import BadInputError
+from tests.loopback_sshd import LoopbackSshd, is_running, make_key, wait_until
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
+    with LoopbackSshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without keys, and no agent: the user's own must not decide a test."""
+    folder = tmp_path / "user's home"
+    (folder / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+def connect(server: LoopbackSshd, identity: Path | None = None) -> closing[SshTransport]:
+    chosen = identity or server.identity
+    return closing(SshTransport.connect(server.address, identity=chosen, known_hosts=server.known_hosts))
+
+
+def fingerprint(public_key: Path) -> str:
+    command = ["ssh-keygen", "-lf", str(public_key)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[1]
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("ssh://pi@raspberrypi.local:2222", SshAddress("pi", "raspberrypi.local", 2222)),
+            ("ssh://raspberrypi", SshAddress(None, "raspberrypi", 22)),
+            ("ssh://pi@192.168.1.5/", SshAddress("pi", "192.168.1.5", 22)),
+            ("SSH://Pi@HOST_1", SshAddress("Pi", "host_1", 22)),
+            ("ssh://[::1]:8022", SshAddress(None, "::1", 8022)),
+            ("ssh://u0_a12@[fe80::1%25eth0]", SshAddress("u0_a12", "fe80::1%eth0", 22)),
+            ("ssh://a%40lab@münchen.example", SshAddress("a@lab", "münchen.example", 22)),
+        ],
+    )
+    def test_is_read_and_written(self, text: str, expected: SshAddress) -> None:
+        assert parse_address(text) == expected
+        assert parse_address(str(expected)) == expected
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "pi@host",
+            "host",
+            "http://host",
+            "sftp://host",
+            "ssh:host",
+            "ssh://",
+            "ssh://pi@",
+            "ssh://pi@:22",
+            "ssh://@host",
+            "ssh://host:",
+            "ssh://host:0",
+            "ssh://host:65536",
+            "ssh://host:ssh",
+            "ssh://host:-1",
+            "ssh://::1",
+            "ssh://[::1",
+            "ssh://[host]",
+            "ssh://host/path",
+            "ssh://host?query",
+            "ssh://host#fragment",
+            "ssh://-oProxyCommand=id",
+            "ssh://pi@-oProxyCommand=id",
+            "ssh://-l@host",
+            "ssh://a@b@host",
+            "ssh://pi@ho st",
+            "ssh://pi@host\n",
+            "ssh://pi@ho\tst",
+            "ssh://p%0ai@host",
+            "ssh://pi@$(id)",
+        ],
+    )
+    def test_is_refused(self, text: str) -> None:
+        with pytest.raises(BadInputError, match="ssh://user@host:port") as caught:
+            parse_address(text)
+        assert caught.value.exit_status == 2
+
+    @pytest.mark.parametrize("text", ["ssh://pi:s3cret@host", "ssh://pi:s3cret@host:99999", "ssh://:s3cret@h"])
+    def test_a_password_is_refused_and_not_repeated(self, text: str) -> None:
+        with pytest.raises(BadInputError) as caught:
+            parse_address(text)
+        assert "s3cret" not in str(caught.value)
+
+
+class TestUnreachable:
+    def test_nobody_listens(self, sshd: LoopbackSshd) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+            with pytest.raises(UnreachableError, match=f"refuses the connection.* port {port}") as caught:
+                SshTransport.connect(SshAddress("pi", "127.0.0.1", port), known_hosts=sshd.known_hosts)
+        assert caught.value.exit_status == 1
+
+    def test_the_name_does_not_resolve(self) -> None:
+        with pytest.raises(UnreachableError, match="does not resolve"):
+            SshTransport.connect(SshAddress("pi", f"{'x' * 70}.invalid"))
+
+    @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-mute\r\n"])
+    def test_something_else_answers(self, greeting: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = SshAddress("pi", "127.0.0.1", listener.getsockname()[1])
+            with (
+                pytest.raises(UnreachableError, match="does not answer as an SSH server"),
+                _greeting(listener, greeting),
+            ):
+                SshTransport.connect(address, timeout_s=0.5)
+        # The exception says it; paramiko's own log must not say it again.
+        assert capfd.readouterr().err == ""
+
+    def test_it_does_not_answer_in_time(self) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = SshAddress("pi", *listener.getsockname())
+            # A full queue makes the kernel ignore further calls.
+            full = socket.create_connection(listener.getsockname())
+            with full, pytest.raises(UnreachableError, match=r"not answer within 0\.3 s"):
+                SshTransport.connect(address, timeout_s=0.3)
+
+
+class TestHostKey:
+    def test_an_unknown_one_is_refused_with_advice(self, sshd: LoopbackSshd, home: Path) -> None:
+        with pytest.raises(HostKeyError, match="unknown") as caught:
+            SshTransport.connect(sshd.address, identity=sshd.identity)
+        message = str(caught.value)
+        assert f"ssh-ed25519 {fingerprint(sshd.known_hosts)}" in message
+        advice = message.partition("add it with: ")[2]
+        subprocess.run(["sh", "-c", advice], check=True, stderr=subprocess.DEVNULL)
+        assert (home / ".ssh" / "known_hosts").exists()
+        SshTransport.connect(sshd.address, identity=sshd.identity).close()
+
+    def test_a_changed_one_is_refused_loudly(self, tmp_path: Path) -> None:
+        with LoopbackSshd(tmp_path / "sshd") as server:
+            old = fingerprint(server.known_hosts)
+            server.change_host_key()
+            with pytest.raises(HostKeyError, match="HAS CHANGED") as caught, connect(server):
+                pass
+            message = str(caught.value)
+            new = fingerprint(tmp_path / "sshd" / "host_key.pub")
+            assert "attack" in message
+            assert f"expected ssh-ed25519 {old} from {server.known_hosts}, got ssh-ed25519 {new}" in message
+            advice = message.partition("remove the old one with: ")[2]
+            subprocess.run(["sh", "-c", advice], check=True, capture_output=True)
+            with pytest.raises(HostKeyError, match="unknown"), connect(server):
+                pass
+
+    def test_the_named_file_must_exist(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        with pytest.raises(HostKeyError, match="does not exist"):
+            SshTransport.connect(sshd.address, known_hosts=tmp_path / "missing")
+
+
+class TestLogin:
+    def test_two_connections_at_once(self, sshd: LoopbackSshd) -> None:
+        with connect(sshd) as one, connect(sshd) as two:
+            lines_of_one = one.run(["sh", "-c", "echo 1; read -r line; echo $line"], b"end of 1\n")
+            assert next(lines_of_one) == "1"
+            assert list(two.run(["echo", "2"])) == ["2"]
+            assert list(lines_of_one) == ["end of 1"]
+
+    def test_a_refused_key_is_named(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        other = make_key(tmp_path / "other")
+        with (
+            pytest.raises(AuthenticationError, match=f"not let .* in: the key {other} was refused"),
+            connect(sshd, other),
+        ):
+            pass
+
+    def test_no_key_at_all(self, sshd: LoopbackSshd) -> None:
+        with pytest.raises(AuthenticationError, match=r"no key in ssh-agent nor in ~/\.ssh"):
+            SshTransport.connect(sshd.address, known_hosts=sshd.known_hosts)
+
+    def test_the_usual_keys_are_tried(self, sshd: LoopbackSshd, home: Path) -> None:
+        make_key(home / ".ssh" / "id_rsa", passphrase="secret")
+        make_key(home / ".ssh" / "id_ed25519")
+        with pytest.raises(AuthenticationError, match=r"id_ed25519 was refused; .*id_rsa is encrypted"):
+            SshTransport.connect(sshd.address, known_hosts=sshd.known_hosts)
+        shutil.copy(sshd.identity, home / ".ssh" / "id_ecdsa")
+        SshTransport.connect(sshd.address, known_hosts=sshd.known_hosts).close()
+
+    @pytest.mark.parametrize("form", ["RFC4716", "PEM", "PKCS8"])
+    def test_an_encrypted_identity_needs_the_agent(self, sshd: LoopbackSshd, tmp_path: Path, form: str) -> None:
+        encrypted = make_key(tmp_path / "encrypted", passphrase="secret", kind="ecdsa")
+        command = ["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "secret", "-m", form, "-f", str(encrypted)]
+        subprocess.run(command, check=True, capture_output=True)
+        with pytest.raises(AuthenticationError, match=r"is encrypted; .*ssh-add"), connect(sshd, encrypted):
+            pass
+
+    def test_the_agent_has_keys(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        encrypted = make_key(tmp_path / "encrypted", passphrase="secret")
+        with _agent_with(sshd.identity, tmp_path / "socket"), connect(sshd, encrypted) as transport:
+            assert list(transport.run(["echo", "in"])) == ["in"]
+
+    def test_identities_that_cannot_be_read(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        garbage = tmp_path / "garbage"
+        garbage.write_text("no key")
+        expected = {
+            tmp_path / "missing": "cannot be read: No such file",
+            tmp_path: "cannot be read: Is a directory",
+            garbage: "holds no private key",
+            sshd.identity.with_suffix(".pub"): "holds no private key",
+        }
+        for path, message in expected.items():
+            with pytest.raises(AuthenticationError, match=message), connect(sshd, path):
+                pass
+
+    def test_a_failed_login_leaves_no_thread(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+
+        with pytest.raises(AuthenticationError):
+            SshTransport.connect(sshd.address, known_hosts=sshd.known_hosts)
+        assert wait_until(
+            lambda: not any(isinstance(thread, paramiko.Transport) for thread in threading.enumerate()), 2
+        )
+
+
+class TestFilesAndPrograms:
+    def test_where_the_root_lies(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        with connect(sshd) as transport:
+            assert list(transport.run(["pwd"])) == [str(sshd.home / ".cache" / "profiler-agent")]
+        elsewhere = SshTransport.connect(
+            sshd.address, identity=sshd.identity, known_hosts=sshd.known_hosts, root=str(tmp_path / "new")
+        )
+        with closing(elsewhere) as transport:
+            assert list(transport.run(["pwd"])) == [str(tmp_path / "new")]
+
+    @pytest.mark.parametrize("sftp", ["/nonexistent", "echo 'a greeting from .bashrc'"])
+    def test_no_sftp(self, tmp_path: Path, sftp: str) -> None:
+        server = LoopbackSshd(tmp_path / "sshd", sftp=sftp)
+        with server, pytest.raises(TransportError, match="could not offer SFTP"), connect(server):
+            pass
+
+    def test_mute_sftp(self, tmp_path: Path) -> None:
+        with LoopbackSshd(tmp_path / "sshd", sftp="sleep 5") as server:
+            arguments = {"identity": server.identity, "known_hosts": server.known_hosts}
+            with pytest.raises(UnreachableError, match="stopped answering when it should offer SFTP"):
+                SshTransport.connect(server.address, **arguments, timeout_s=0.5)
+
+    def test_the_device_refuses_to_write(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        (tmp_path / "source").write_text("text")
+        with connect(sshd) as transport:
+            transport.send({"file": tmp_path / "source"})
+            with pytest.raises(TransportError, match=r"could not write .*/file/below"):
+                transport.send({"file/below": tmp_path / "source"})
+
+    def test_a_full_disk(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
+        (tmp_path / "large").write_bytes(bytes(3_000_000))
+        (tmp_path / "small").write_bytes(bytes(1000))
+        with _small_disk(tmp_path / "disk") as disk:
+            connected = SshTransport.connect(
+                sshd.address, identity=sshd.identity, known_hosts=sshd.known_hosts, root=str(disk / "root")
+            )
+            with closing(connected) as transport:
+                with pytest.raises(TransportError, match=r"disk of ssh://.* is full: large needs 3000000 bytes"):
+                    transport.send({"large": tmp_path / "large"})
+                assert list((disk / "root").iterdir()) == []
+                assert transport.send({"small": tmp_path / "small"}) == 1000
+
+    def test_a_lost_link_is_noticed_at_both_ends(self, tmp_path: Path) -> None:
+        with LoopbackSshd(tmp_path / "sshd") as server, connect(server) as transport:
+            lines = transport.run(["sh", "-c", "echo $$; sleep 100"])
+            process_id = int(next(lines))
+            server.drop_connections()
+            with pytest.raises(UnreachableError, match=r"connection .* was lost while sh ran"):
+                next(lines)
+            assert wait_until(lambda: not is_running(process_id), 3)
+            with pytest.raises(UnreachableError, match=r"connection .* was lost"):
+                transport.exists("file")
+            with pytest.raises(UnreachableError, match=r"connection .* was lost"):
+                list(transport.run(["echo"]))
+
+
+@contextmanager
+def _greeting(listener: socket.socket, greeting: bytes) -> Iterator[None]:
+    """Let a server say one thing and hold the line."""
+
+    links: list[socket.socket] = []
+
+    def serve() -> None:
+        links.append(listener.accept()[0])
+        links[0].sendall(greeting)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        links[0].close()
+
+
+@contextmanager
+def _agent_with(key: Path, path: Path) -> Iterator[None]:
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    os.environ["SSH_AUTH_SOCK"] = str(path)
+    try:
+        assert wait_until(path.exists, 5)
+        subprocess.run(["ssh-add", "-q", str(key)], check=True)
+        yield
+    finally:
+        del os.environ["SSH_AUTH_SOCK"]
+        agent.terminate()
+        agent.wait()
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,134 @@
+"""Lookup tables: filled, written, read, and refused when they do not fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler_agent.records import Done, Failed, Hello
+from searcher.artifacts import ExportedModel
+from searcher.devices.driver import MeasurementFailedError, collect
+from searcher.errors import BadInputError
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.fill import fill_table, journal_text
+from searcher.tables.lookup_table import (
+    TABLE_DOCUMENT,
+    KeyMismatchError,
+    LookupTable,
+    MissingBlockError,
+    require_same_key,
+)
+from tests.searcher.builders import ENVIRONMENT, KEY, QUICK, STATE, measurement, table
+
+SPACE = NasBench201()
+
+
+def small_table() -> LookupTable:
+    return table(SPACE, lambda block: 1.0 + block.output_channels / 1000)
+
+
+def test_a_table_survives_its_file_and_reads_well(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    TABLE_DOCUMENT.save(small_table(), path)
+    assert TABLE_DOCUMENT.load(path) == small_table()
+    text = path.read_text()
+    assert text.index('"schema_version"') < text.index('"entries"')
+    assert len(text.splitlines()) > 17 * 5
+
+
+def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
+    rounds = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
+    taken = measurement("b", rounds)
+    events = (
+        Hello("job", "0.1.0", KEY, ENVIRONMENT, None, QUICK),
+        *taken.rounds,
+        Done("job", 1, 0, 6, 1.0, STATE),
+    )
+    result = collect(events)
+    filled = fill_table("space", "local", "now", result, [ExportedModel("b", Path("b.onnx"), "abc")], {"torch": "2"})
+    entry = filled.entry("b")
+    assert entry.median_ms == pytest.approx(1.25)
+    assert entry.interval_ms == (1.0, 1.5)
+    assert entry.confidence == pytest.approx(0.9688)
+    assert (entry.rounds, entry.samples, entry.converged, entry.model_sha256) == (6, 18, False, "abc")
+    assert filled.key == KEY
+    assert len(journal_text(events).splitlines()) == 8
+
+
+def test_filling_refuses_a_job_with_a_failed_block() -> None:
+    taken = measurement("b", (1.0,) * 6)
+    result = collect((Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *taken.rounds, Failed("job", "c", "x", "why")))
+    with pytest.raises(MeasurementFailedError, match="c could not be measured: why"):
+        fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {})
+
+
+def test_a_missing_block_is_an_error_never_a_number() -> None:
+    with pytest.raises(MissingBlockError, match="no entry for the block nothing"):
+        small_table().entry("nothing")
+
+
+def test_another_key_is_refused_with_what_differs() -> None:
+    require_same_key(KEY, KEY)
+    with pytest.raises(KeyMismatchError, match="threads was 1, is 4") as caught:
+        require_same_key(KEY, replace(KEY, threads=4))
+    assert "runtime" not in str(caught.value)
+
+
+def spoiled(**changes: Any) -> str:
+    document = TABLE_DOCUMENT.dump(small_table())
+    return json.dumps({**document, **changes})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "schema version is 'None'"),
+        ("{}", "schema version is 'None'"),
+        (spoiled(schema_version=2), "schema version is '2', not 1"),
+        (spoiled(key=None), "key"),
+        (spoiled(entries={"b": {"median_ms": "fast"}}), "entries.b.median_ms"),
+        (spoiled(entries=[]), "entries"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=complaint) as caught:
+        TABLE_DOCUMENT.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_refused_without_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    path.write_bytes(data)
+    with pytest.raises(BadInputError):
+        TABLE_DOCUMENT.load(path)
+
+
+def test_a_file_that_is_missing_or_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="cannot read the lookup table"):
+        TABLE_DOCUMENT.load(tmp_path / "missing.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match="cannot write the lookup table"):
+        TABLE_DOCUMENT.save(small_table(), tmp_path / "file" / "table.json")
+
+
+def test_a_write_that_fails_leaves_the_old_table(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    TABLE_DOCUMENT.save(small_table(), path)
+    before = path.read_bytes()
+    broken = replace(small_table(), entries={"b": object()})  # type: ignore[dict-item]
+    with pytest.raises(Exception, match="."):
+        TABLE_DOCUMENT.save(broken, path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["table.json"]
