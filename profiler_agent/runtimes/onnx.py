@@ -34,9 +34,7 @@ _DTYPES = {
 }
 _ERRORS_ONLY = 3
 # The model `y = Identity(x)` with x of shape [1], opset 13, IR version 7.
-_IDENTITY = base64.b64decode(
-    "CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0="
-)
+_IDENTITY = base64.b64decode("CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0=")
 
 
 class OnnxSession:

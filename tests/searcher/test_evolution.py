@@ -42,8 +42,11 @@ def test_the_search_finds_the_best_within_the_limit() -> None:
     evaluate = evaluator(limit_ms=3.0)
     generations = list(evolve(SPACE, evaluate, EvolutionSettings(generations=30, seed=4)))
     assert len(generations) == 31
-    assert generations[-1].best.predicted_ms == 3.0
-    assert generations[-1].best.fitness == 1.5
+    # Cells of one score key may differ by a dead convolution, so more than three may score within three ms.
+    assert generations[-1].best.predicted_ms <= 3.0
+    assert generations[-1].best.fitness >= 1.5
+    random_best = max(evaluate(SPACE.sample(np.random.default_rng(seed))).fitness for seed in range(20))
+    assert generations[-1].best.fitness >= random_best
 
 
 def test_the_best_never_gets_worse() -> None:
@@ -120,11 +123,7 @@ def test_ranking_prefers_fitness_then_speed_and_distinct_keys() -> None:
 
 
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
-    candidates = [
-        candidate("a", 1.0, 1.0),
-        candidate("b", 2.0, 2.0),
-        candidate("c", 1.5, 3.0),
-        candidate("d", 3.0, 4.0),
-    ]
+    scores = {"a": (1.0, 1.0), "b": (2.0, 2.0), "c": (1.5, 3.0), "d": (3.0, 4.0)}
+    candidates = [candidate(name, rmi, ms) for name, (rmi, ms) in scores.items()]
     assert [one.architecture for one in pareto_front(candidates)] == ["a", "b", "d"]
     assert pareto_front([]) == ()

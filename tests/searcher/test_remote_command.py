@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,12 @@ def path_with_shell(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def start(path_with_shell: str, tmp_path: Path) -> Start:
+def start(path_with_shell: str, tmp_path: Path) -> Iterator[Start]:
+    started: list[subprocess.Popen[bytes]] = []
+
     def start(*arguments: str, size: int = 5, login_shell: str = "sh") -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [login_shell, "-c", remote_command(str(tmp_path), arguments, size, {"ODD": "a b"}, 0.3)],
             env={**os.environ, "PATH": path_with_shell},
             stdin=pipe,
@@ -42,8 +44,14 @@ def start(path_with_shell: str, tmp_path: Path) -> Start:
             stderr=pipe,
             start_new_session=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def test_status_and_streams_are_the_program_s_own(start: Start) -> None:

@@ -82,7 +82,7 @@ def test_training_follows_the_formula(dataset: ImageDataset, reference: Referenc
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.grad is not None:
-                parameter -= 0.05 * parameter.grad
+                parameter.sub_(0.05 * parameter.grad)
         features, _ = network.forward_with_features(images)
     expected = float(representation_mutual_information(grams, features))
     assert scorer.score(architecture).rmi == pytest.approx(expected, abs=1e-3)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import PydanticSerializationError
 
-from profiler_agent.records import Done, Failed, Hello
+from profiler_agent.records import Done, Event, Failed, Hello
 from searcher.artifacts import ExportedModel
 from searcher.devices.driver import MeasurementFailedError, collect
 from searcher.errors import BadInputError
@@ -45,7 +46,7 @@ def test_a_table_survives_its_file_and_reads_well(tmp_path: Path) -> None:
 def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     rounds = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
     taken = measurement("b", rounds)
-    events = (
+    events: tuple[Event, ...] = (
         Hello("job", "0.1.0", KEY, ENVIRONMENT, None, QUICK),
         *taken.rounds,
         Done("job", 1, 0, 6, 1.0, STATE),
@@ -63,7 +64,8 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
 
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
     taken = measurement("b", (1.0,) * 6)
-    result = collect((Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *taken.rounds, Failed("job", "c", "x", "why")))
+    hello, failed = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Failed("job", "c", "x", "why")
+    result = collect([hello, *taken.rounds, failed])
     with pytest.raises(MeasurementFailedError, match="c could not be measured: why"):
         fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {})
 
@@ -128,7 +130,7 @@ def test_a_write_that_fails_leaves_the_old_table(tmp_path: Path) -> None:
     TABLE_DOCUMENT.save(small_table(), path)
     before = path.read_bytes()
     broken = replace(small_table(), entries={"b": object()})  # type: ignore[dict-item]
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(PydanticSerializationError):
         TABLE_DOCUMENT.save(broken, path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["table.json"]

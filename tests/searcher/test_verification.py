@@ -29,9 +29,8 @@ def test_a_verdict_compares_prediction_and_measurement() -> None:
 
 
 def test_the_winner_is_the_first_that_keeps_the_limit_when_measured(tmp_path: Path) -> None:
-    verdicts = [
-        judge(name, 1.0, measurement(name, (ms,) * 6), 2.0) for name, ms in (("a", 3.0), ("b", 2.0), ("c", 1.0))
-    ]
+    latencies = {"a": 3.0, "b": 2.0, "c": 1.0}
+    verdicts = [judge(name, 1.0, measurement(name, (ms,) * 6), 2.0) for name, ms in latencies.items()]
     verification = conclude(DEVICE, "onnxruntime", 2.0, verdicts)
     assert verification.first.architecture == "a"
     assert verification.winner is not None
