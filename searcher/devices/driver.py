@@ -27,7 +27,9 @@ from profiler_agent.records import (
 from searcher.artifacts import ExportedModel
 from searcher.devices.deploy import deploy_agent, deploy_models
 from searcher.devices.transport import RemoteProgramError, Transport, TransportError, printable
-from searcher.errors import SearcherError
+from searcher.errors import BadInputError, SearcherError
+
+_BAD_INPUT = 2
 
 
 class DeviceAnswerError(SearcherError):
@@ -84,6 +86,7 @@ def measure_on(
 
     Raises:
         TransportError: the link failed, or the agent ended with an error before its job was done.
+        BadInputError: the agent refused the job: an unknown runtime, say.
         DeviceAnswerError: an answer is no record of the protocol, or not of this job.
     """
     agent_folder = deploy_agent(transport)
@@ -165,9 +168,10 @@ def _check_place(event: Event, previous: Event | None, job_id: str, blocks: set[
         raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
 
 
-def _agent_error(error: RemoteProgramError, device: str) -> TransportError:
-    """Say what the agent said, without the name of the program that said it."""
+def _agent_error(error: RemoteProgramError, device: str) -> SearcherError:
+    """Say what the agent said, without the name of the program that said it; its status 2 blames the input."""
     lines = printable(error.standard_error).strip().splitlines()
     if lines and lines[-1].startswith("agent: "):
-        return TransportError(f"the agent on {device} says: {lines[-1].removeprefix('agent: ')}")
+        sentence = f"the agent on {device} says: {lines[-1].removeprefix('agent: ')}"
+        return BadInputError(sentence) if error.program_status == _BAD_INPUT else TransportError(sentence)
     return error

@@ -142,6 +142,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # The group's id is the program's own process id; an empty group is gone, one of zombies may refuse.
+    # The group's id is the program's own process id, which is not given away again in the moment between its end
+    # and this call. An empty group is gone, one of zombies may refuse.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

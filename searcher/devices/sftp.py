@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import paramiko
 
+from searcher.devices.ssh_login import LINK_FAILURES
 from searcher.devices.transport import CHUNK_BYTES, TransportError, UnreachableError, printable, safe_path
 
 # What a file system may use beside a file's own bytes.
@@ -35,7 +36,7 @@ def explained(connection: paramiko.Transport, device: str, purpose: str) -> Iter
         yield
     except TimeoutError as e:
         raise UnreachableError(f"{device} stopped answering when it should {purpose}") from e
-    except (paramiko.SSHException, OSError, EOFError) as e:
+    except LINK_FAILURES as e:
         if not connection.is_active():
             raise UnreachableError(f"the connection to {device} was lost when it should {purpose}") from e
         reason = printable(getattr(e, "strerror", None) or str(e)) or "it gave no reason"
@@ -101,7 +102,7 @@ class DeviceFiles:
         return size_bytes
 
     def _remove(self, path: PurePosixPath) -> None:
-        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        with contextlib.suppress(*LINK_FAILURES):
             self._sftp.remove(str(path))
 
     def _check_room(self, target: PurePosixPath, size_bytes: int, failure: OSError) -> None:
@@ -145,5 +146,5 @@ def _free_bytes(connection: paramiko.Transport, folder: PurePosixPath) -> int | 
             channel.exec_command(shlex.join(["df", "-Pk", str(folder)]))
             answer = channel.makefile("rb").read(CHUNK_BYTES)
         return int(answer.splitlines()[-1].split()[3]) * 1024
-    except (paramiko.SSHException, OSError, EOFError, ValueError, IndexError):
+    except (*LINK_FAILURES, ValueError, IndexError):
         return None

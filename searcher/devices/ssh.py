@@ -12,7 +12,7 @@ import paramiko
 from searcher.devices import transport
 from searcher.devices.sftp import DeviceFiles, explained
 from searcher.devices.ssh_address import SshAddress, parse_address
-from searcher.devices.ssh_login import log_in
+from searcher.devices.ssh_login import LINK_FAILURES, log_in
 from searcher.devices.transport import (
     CHUNK_BYTES,
     NO_VARIABLES,
@@ -40,9 +40,12 @@ __all__ = [
 _NO_STATUS = -1
 
 # An SSH server does not end a command whose channel is closed or whose connection is lost: it only closes the
-# command's standard input. So a watcher feeds the program its input from there and goes on reading; when
-# the stream ends before the program does, the host is gone, and the watcher ends the whole process group. While
-# it waits it takes no processor time. POSIX sh, nothing quoted with ' or \: login shells differ in those.
+# command's standard input. So a watcher feeds the program its input from there and goes on reading; when the
+# stream ends before the program does, the host is gone, and the watcher ends the whole process group. While it
+# waits it takes no processor time. When the program ends first, the watcher is ended with the rest of the group;
+# the shells keep quiet about that, as standard error belongs to the program. A signal may be lost while a shell
+# sets a subshell up, so the program starts only when the watcher says that it is there.
+# POSIX sh for dash, bash and busybox; it holds no ' and no backslash, in which login shells differ.
 # Positional: the folder, the number of bytes of input, the grace in seconds, the program and its arguments.
 _RUN_AND_WATCH = """
 cd -- "$1" || exit 125
@@ -53,8 +56,10 @@ fi
 size=$2 grace=$3
 shift 3
 trap : TERM
+exec 3>&2 2>/dev/null
 {
-  trap exit TERM
+  exec 3>&-
+  echo ready
   head -c "$size"
   exec >/dev/null
   cat
@@ -62,9 +67,10 @@ trap : TERM
   kill -TERM "-$$"
   sleep "$grace"
   kill -KILL "-$$"
-} 2>/dev/null | {
+} | {
   trap : TERM
-  "$@"
+  read -r ready
+  "$@" 2>&3 3>&-
   status=$?
   kill -TERM "-$$"
   exit "$status"
@@ -182,6 +188,6 @@ class SshTransport:
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:
     # A program may end before it has read everything; whether that is an error, its exit status tells.
-    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+    with contextlib.suppress(*LINK_FAILURES):
         for start in range(0, len(data), CHUNK_BYTES):
             channel.sendall(data[start : start + CHUNK_BYTES])

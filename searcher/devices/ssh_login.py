@@ -24,6 +24,9 @@ KEEP_ALIVE_S = 15
 # A link over which nothing is acknowledged for this long is given up, instead of after the kernel's 15 minutes.
 LINK_TIMEOUT_S = 60
 
+# What paramiko raises when a connection fails or a server answers with nonsense.
+LINK_FAILURES = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
+
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 # paramiko logs each failure a second time, with a traceback; without a handler that would reach standard error.
@@ -101,7 +104,7 @@ def _agree(connection: paramiko.Transport, known: KnownKeys, timeout_s: float) -
         connection.get_remote_server_key()
     except paramiko.ssh_exception.IncompatiblePeer as e:
         raise UnreachableError(f"{known.address} and this machine share no SSH algorithm: {e}") from e
-    except (paramiko.SSHException, OSError, EOFError) as e:
+    except LINK_FAILURES as e:
         raise UnreachableError(
             f"what listens at {known.address} does not answer as an SSH server: {printable(str(e))}"
         ) from e
@@ -171,7 +174,7 @@ class _KeyLogin:
         except paramiko.BadAuthenticationType as e:
             ways = ", ".join(map(printable, e.allowed_types)) or "nothing"
             raise self._refused(f"the server takes no keys, but {ways}") from e
-        except (paramiko.SSHException, OSError, EOFError) as e:
+        except LINK_FAILURES as e:
             if not self._connection.is_active():
                 tried = "; ".join([*self._tried, f"{label} (the server then hung up)"])
                 raise self._refused(tried) from e

@@ -1,7 +1,8 @@
 """The whole road on this machine within a time budget: profile, search, verify.
 
-The budget is shared out beforehand: a fifth at most for measuring the blocks, a tenth for verifying, the rest for
-the search, whose training steps and generations are sized by the time that one step takes here.
+The budget is shared out beforehand: a fifth at most for measuring the blocks, a third at most for training the
+reference, an eighth for verifying, and the rest for the search, whose training steps are sized by the time that one
+step takes here, and whose generations go on while there is time.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from profiler_agent.records import Settings
 from searcher.devices.device import Device
 from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.catalogue import space_named
-from searcher.training.datasets import load_dataset
+from searcher.training.datasets import ImageDataset, load_dataset
+from searcher.training.reference import Reference
 from searcher.verification.verification import VERIFICATION_DOCUMENT, Verification
 from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.profile_space import ProfileRequest, profile_space
@@ -25,11 +29,11 @@ from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest, search_space
 from searcher.workflows.verify_search import VerifyRequest, settings_of_key, verify_search
 
-_PROFILE_SHARE, _VERIFY_SHARE = 0.2, 0.12
+_PROFILE_SHARE, _REFERENCE_SHARE, _VERIFY_SHARE = 0.2, 0.33, 0.12
 _DATA = "digits"
 _SCORE_CELLS = 1
 _POPULATION = 20
-_PROBE_STEPS = 3
+_PROBE_STEPS, _PROBED_ARCHITECTURES = 3, 6
 _FEWEST_STEPS, _MOST_STEPS = 5, 100
 # New genotypes that a generation of 20 brings once the first one is trained, measured on this space.
 _NEW_PER_GENERATION = 6
@@ -80,26 +84,30 @@ class _Stopwatch:
         return self.clock_s() - self._start
 
 
-@dataclass(frozen=True)
-class SearchPlan:
-    """How large a search fits into the time that is left."""
-
-    steps: int
-    generations: int
-
-
-def plan_search(seconds: float, step_s: float) -> SearchPlan:
-    """Size a search: first the steps for a dozen generations, then the generations that those steps leave room for.
+def affordable_steps(seconds: float, step_s: float) -> int:
+    """Return the training steps for each candidate that leave time for a dozen generations.
 
     Args:
         seconds: time for all trainings.
         step_s: duration of one training step.
     """
     trainings = _POPULATION + _NEW_PER_GENERATION * _WANTED_GENERATIONS
-    steps = max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s))))
-    affordable = seconds / (steps * step_s)
-    generations = int((affordable - _POPULATION) / _NEW_PER_GENERATION)
-    return SearchPlan(steps, max(1, min(EvolutionSettings().generations, generations)))
+    return max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s))))
+
+
+def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
+    """Return how long one training step takes here, in s: the median over random architectures, the first left out."""
+    space = space_named("nasbench201", _SCORE_CELLS, dataset.classes)
+    scorer = RmiScorer(space, reference, dataset, RmiSettings(steps=_PROBE_STEPS))
+    generator = np.random.default_rng(0)
+    drawn = [space.sample(generator) for _ in range(_PROBED_ARCHITECTURES + 1)]
+    scorer.score(drawn[0])
+    durations = []
+    for architecture in drawn[1:]:
+        start = time.perf_counter()
+        scorer.score(architecture)
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations)) / _PROBE_STEPS
 
 
 def run_demo(request: DemoRequest) -> Work[DemoResult]:
@@ -121,13 +129,12 @@ def run_demo(request: DemoRequest) -> Work[DemoResult]:
     )
     watch.lap("profile")
     dataset = load_dataset(_DATA)
-    reference = yield from prepare_reference(dataset, None)
+    reference = yield from prepare_reference(dataset, None, _REFERENCE_SHARE * request.budget_s)
     watch.lap("reference")
-    scored_space = space_named("nasbench201", _SCORE_CELLS)
-    probe = RmiScorer(scored_space, reference, dataset, RmiSettings(steps=_PROBE_STEPS, seed=request.seed))
-    left_s = request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s
-    plan = plan_search(left_s, probe.seconds_per_step())
-    yield Progress("plan", 1, 1, f"{plan.steps} steps for each candidate, up to {plan.generations} generations")
+    step_s = _seconds_per_step(reference, dataset)
+    search_s = request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s
+    steps = affordable_steps(search_s, step_s)
+    yield Progress("plan", 1, 1, f"{steps} steps for each candidate; the search has {search_s:.0f} s")
     search = yield from search_space(
         SearchRequest(
             space=space,
@@ -135,9 +142,9 @@ def run_demo(request: DemoRequest) -> Work[DemoResult]:
             table=table,
             limit_ms=None,
             data=_DATA,
-            reference=None,
-            rmi=RmiSettings(steps=plan.steps, seed=request.seed),
-            evolution=EvolutionSettings(population=_POPULATION, generations=plan.generations, seed=request.seed),
+            reference=Path(reference.source),
+            rmi=RmiSettings(steps=steps, seed=request.seed),
+            evolution=EvolutionSettings(population=_POPULATION, seed=request.seed),
             deadline_s=request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s,
         )
     )

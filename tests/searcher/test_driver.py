@@ -12,6 +12,7 @@ from profiler_agent.records import Done, Event, Hello, Measured, format_event
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.driver import DeviceAnswerError, MeasurementFailedError, collect, measure_on
 from searcher.devices.transport import RemoteProgramError, TransportError
+from searcher.errors import BadInputError
 from tests.fakes import FakeTransport
 from tests.searcher.builders import QUICK, agent_program
 
@@ -98,6 +99,11 @@ def failing_agent(after: Callable[[list[Event]], list[Event]], status: int) -> F
 def test_the_agents_own_sentence_is_passed_on(models: list[ExportedModel]) -> None:
     with pytest.raises(TransportError, match="the agent on fake says: no runtime works here"):
         run(failing_agent(lambda events: [], 1), models)
+
+
+def test_an_agent_that_refuses_the_job_blames_the_input(models: list[ExportedModel]) -> None:
+    with pytest.raises(BadInputError, match="the agent on fake says: no runtime"):
+        run(failing_agent(lambda events: [], 2), models)
 
 
 def test_a_status_after_done_is_no_error_of_its_own(models: list[ExportedModel]) -> None:

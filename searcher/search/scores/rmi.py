@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,13 +94,6 @@ class RmiScorer:
         initialise(network, torch.Generator().manual_seed(self.weights_seed(representative)))
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._train(network.train())
-
-    def seconds_per_step(self, clock_s: Callable[[], float] = time.perf_counter) -> float:
-        """Return how long a training step takes here, in s, for a cell of six 3×3 convolutions: the slowest."""
-        heaviest = max(self._space.architectures(), key=self._space.macs)
-        start = clock_s()
-        self.score(heaviest)
-        return (clock_s() - start) / self._settings.steps
 
     def _train(self, network: NasBench201Network) -> RmiScore:
         settings = self._settings

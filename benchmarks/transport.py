@@ -1,0 +1,70 @@
+"""Whether the way to a device changes what is measured: SSH against local, beside local against local.
+
+`python -m benchmarks.transport` profiles the NAS-Bench-201 blocks on this machine three times in one run: locally,
+through a real OpenSSH server on the loopback address, and locally again. The last line is one JSON object: for each
+block the ratio of medians SSH ÷ first local run, beside second ÷ first local run, which is the noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+
+from benchmarks.machine import describe_machine
+from profiler_agent.records import Settings
+from searcher.devices.device import Device
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
+from searcher.workflows.profile_space import ProfileRequest, profile_space
+from tests.loopback_sshd import LoopbackSshd
+
+
+def main() -> None:
+    """Run the benchmark and print its result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="fresh processes for each table")
+    options = parser.parse_args()
+    settings = Settings(rounds=options.rounds)
+    with tempfile.TemporaryDirectory() as folder, LoopbackSshd(Path(folder, "sshd")) as server:
+        over_ssh = Device(str(server.address), sys.executable, server.identity, server.known_hosts)
+        first = profile(Device(), settings, Path(folder, "first.json"))
+        remote = profile(over_ssh, settings, Path(folder, "remote.json"))
+        second = profile(Device(), settings, Path(folder, "second.json"))
+    ratios = {
+        block: {
+            "ssh_over_local": round(remote.entry(block).median_ms / entry.median_ms, 4),
+            "local_over_local": round(second.entry(block).median_ms / entry.median_ms, 4),
+        }
+        for block, entry in first.entries.items()
+    }
+    result = {
+        "benchmark": "transport",
+        "machine": describe_machine(),
+        "rounds": options.rounds,
+        "same_key": first.key == remote.key == second.key,
+        "same_blocks": set(first.entries) == set(remote.entries) == set(second.entries),
+        "median_deviation_pct_ssh": deviation_pct(ratios, "ssh_over_local"),
+        "median_deviation_pct_local": deviation_pct(ratios, "local_over_local"),
+        "ratios": ratios,
+    }
+    print(json.dumps(result))
+
+
+def profile(device: Device, settings: Settings, path: Path) -> LookupTable:
+    """Profile the space and return the table that was written."""
+    deque(profile_space(ProfileRequest(NasBench201(), device, settings, path)), maxlen=0)
+    return TABLE_DOCUMENT.load(path)
+
+
+def deviation_pct(ratios: dict[str, dict[str, float]], name: str) -> float:
+    """Return the median over blocks of how far the ratio is from 1, in percent."""
+    return round(100 * statistics.median(abs(ratio[name] - 1) for ratio in ratios.values()), 2)
+
+
+if __name__ == "__main__":
+    main()

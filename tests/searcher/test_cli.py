@@ -1,0 +1,159 @@
+"""The `searcher` command: exit statuses and one clear sentence for every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from searcher.cli import application
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from tests.searcher.builders import KEY, table
+
+SPACE = NasBench201()
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def searcher(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    yield Run(capsys)
+    signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True)
+class Run:
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str | Path) -> Outcome:
+        with pytest.raises(SystemExit) as exit_info:
+            application.run([str(argument) for argument in arguments])
+        captured = self.capsys.readouterr()
+        code = exit_info.value.code
+        assert isinstance(code, int)
+        return Outcome(code, captured.out, captured.err)
+
+
+def assert_one_sentence(outcome: Outcome, status: int, part: str) -> None:
+    assert outcome.status == status, outcome.err
+    assert part in outcome.err
+    last = outcome.err.strip().splitlines()[-1]
+    assert last.startswith("searcher: ")
+    assert part in last
+    assert "Traceback" not in outcome.err
+
+
+@pytest.fixture
+def lut(tmp_path: Path) -> Path:
+    path = tmp_path / "lut.json"
+    TABLE_DOCUMENT.save(table(SPACE, lambda _block: 1.0), path)
+    return path
+
+
+def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
+    document = json.loads(searcher("blocks", "--json").out)
+    assert len(document["blocks"]) == 17
+    document = json.loads(searcher("blocks", CELL, "--json").out)
+    assert document["parameters"] == SPACE.parameters(SPACE.parse(CELL))
+    assert "relu_conv_bn-k1" in searcher("blocks", CELL).out
+
+
+def test_export_writes_one_file_that_holds_everything(searcher: Run, tmp_path: Path) -> None:
+    outcome = searcher("export", CELL, "--cells", "1", "--out", tmp_path / "net.onnx")
+    assert outcome.status == 0, outcome.err
+    assert [one.name for one in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
+    out = searcher("lut", "show", lut).out
+    assert all(block.key in out for block in SPACE.all_blocks())
+    assert json.loads(searcher("lut", "show", lut, "--json").out)["schema_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("blocks", "|nor_conv_9x9~0|+"), "nor_conv_9x9"),
+        (("blocks", "--space", "imagenet"), "unknown search space 'imagenet'"),
+        (("export", "no cell", "--out", "x.onnx"), "no cell"),
+        (("profile", "--device", "usb"), "unknown device 'usb'"),
+        (("profile", "--device", "ssh://pi:secret@host"), "password"),
+        (("profile", "--affinity", "first"), "--affinity takes processor numbers"),
+        (("lut", "show", "missing.json"), "cannot read the lookup table missing.json"),
+        (("search", "--lut", "missing.json"), "cannot read the lookup table missing.json"),
+        (("verify", "missing.json"), "cannot read the search result missing.json"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(searcher: Run, arguments: tuple[str, ...], part: str) -> None:
+    assert_one_sentence(searcher(*arguments), 2, part)
+
+
+def test_an_unknown_runtime_is_refused_by_the_device(searcher: Run, tmp_path: Path) -> None:
+    outcome = searcher("profile", "--runtime", "abacus", "--out", tmp_path / "t.json")
+    assert_one_sentence(outcome, 2, "unknown runtime 'abacus'")
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_an_unreachable_host_is_status_1(searcher: Run) -> None:
+    assert_one_sentence(searcher("profile", "--device", "ssh://pi@127.0.0.1:1"), 1, "127.0.0.1")
+
+
+def test_a_limit_that_none_can_keep_is_answered_with_the_least(searcher: Run, lut: Path, tmp_path: Path) -> None:
+    outcome = searcher("search", "--lut", lut, "--max-latency-ms", "0.5", "--out", tmp_path / "s.json")
+    assert_one_sentence(outcome, 1, "the least possible is 1.0000 ms")
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_a_table_that_lacks_a_block_is_refused(searcher: Run, lut: Path) -> None:
+    whole = TABLE_DOCUMENT.load(lut)
+    entries = {key: entry for key, entry in whole.entries.items() if key != SPACE.stem.key}
+    TABLE_DOCUMENT.save(replace(whole, entries=entries), lut)
+    assert_one_sentence(searcher("search", "--lut", lut), 2, f"the table lacks {SPACE.stem.key}")
+
+
+def test_profile_never_replaces_a_table_of_another_key(searcher: Run, lut: Path) -> None:
+    assert KEY.device_fingerprint == "x86_64-0"  # no real machine's
+    before = lut.read_bytes()
+    outcome = searcher("profile", "--out", lut, "--rounds", "1", "--samples", "1")
+    assert_one_sentence(outcome, 2, "device_fingerprint was 'x86_64-0'")
+    assert lut.read_bytes() == before
+
+
+def test_profile_refuses_to_replace_what_is_no_table(searcher: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    assert_one_sentence(searcher("profile", "--out", tmp_path / "notes.txt"), 2, "no lookup table")
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("arguments", [("--nonsense",), ("nonsense",), ("search",), ("search", "--steps", "0")])
+def test_wrong_use_is_status_2(searcher: Run, arguments: tuple[str, ...]) -> None:
+    assert searcher(*arguments).status == 2
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "searcher.cli", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert all(name in result.stdout for name in ("profile", "search", "verify", "lut", "demo"))
+    assert " torch" not in result.stderr
+
+
+def test_verbose_shows_the_traceback() -> None:
+    command = [sys.executable, "-m", "searcher.cli", "--verbose", "lut", "show", "missing.json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "Traceback" in result.stderr

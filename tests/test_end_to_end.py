@@ -1,0 +1,90 @@
+"""The whole road over a real SSH server on the loopback address, and the same on the local device."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from searcher.networks.resnet import ResNet20
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from tests.loopback_sshd import LoopbackSshd
+
+QUICK = ("--rounds", "2", "--samples", "2")
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
+    with LoopbackSshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a ResNet-20 that has learnt nothing: good enough to run, quick to make."""
+    path = tmp_path_factory.mktemp("reference") / "resnet20.pt"
+    model = ResNet20(10)
+    model.initialise(torch.Generator().manual_seed(0))
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def searcher(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "searcher.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_profile_search_and_verify_over_ssh(sshd: LoopbackSshd, reference: Path, tmp_path: Path) -> None:
+    device = ("--device", str(sshd.address), "--python", sys.executable, "--identity", str(sshd.identity))
+    over_ssh = (*device, "--known-hosts", str(sshd.known_hosts))
+    profiled = searcher("profile", *over_ssh, *QUICK, "--out", "ssh.json", folder=tmp_path)
+    assert profiled.returncode == 0, profiled.stderr
+    local = searcher("profile", *QUICK, "--out", "local.json", folder=tmp_path)
+    assert local.returncode == 0, local.stderr
+    tables = [TABLE_DOCUMENT.load(tmp_path / name) for name in ("ssh.json", "local.json")]
+    assert tables[0].key == tables[1].key
+    assert set(tables[0].entries) == set(tables[1].entries)
+    assert len(tables[0].entries) == 17
+
+    sizes = ("--steps", "2", "--batch-size", "8", "--population", "4", "--generations", "2")
+    searched = searcher("search", "--lut", "ssh.json", "--reference", reference, *sizes, folder=tmp_path)
+    assert searched.returncode == 0, searched.stderr
+    assert "reference accuracy" in searched.stderr
+
+    verified = searcher("verify", "search.json", *over_ssh, *QUICK, "--json", folder=tmp_path)
+    # So few samples may well miss the limit; then the status says so, and the file says why.
+    document = json.loads((tmp_path / "verification.json").read_text())
+    assert document == json.loads(verified.stdout)
+    assert verified.returncode == (1 if document["winner"] is None else 0), verified.stderr
+    assert document["first"] == document["candidates"][0]
+    assert all(one["measured_ms"] > 0 for one in document["candidates"])
+    assert document["device"]["fingerprint"] == tables[0].key.device_fingerprint
+
+
+def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: Path) -> None:
+    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
+    sizes = ("--steps", "2", "--batch-size", "8", "--population", "4", "--generations", "1", "--seed", "3")
+    found = []
+    for name in ("a.json", "b.json"):
+        command = ("search", "--lut", "t.json", "--reference", reference, *sizes, "--out", name)
+        assert searcher(*command, folder=tmp_path).returncode == 0
+        found.append(json.loads((tmp_path / name).read_text())["candidates"])
+    assert found[0] == found[1]
+
+
+def test_verifying_under_another_key_is_refused(reference: Path, tmp_path: Path) -> None:
+    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
+    sizes = ("--steps", "1", "--batch-size", "8", "--population", "2", "--generations", "0")
+    assert searcher("search", "--lut", "t.json", "--reference", reference, *sizes, folder=tmp_path).returncode == 0
+    document = json.loads((tmp_path / "search.json").read_text())
+    document["table_key"]["device_fingerprint"] = "aarch64-0"
+    (tmp_path / "search.json").write_text(json.dumps(document))
+    refused = searcher("verify", "search.json", *QUICK, folder=tmp_path)
+    assert refused.returncode == 2
+    assert "device_fingerprint was 'aarch64-0'" in refused.stderr
+    assert not (tmp_path / "verification.json").exists()
