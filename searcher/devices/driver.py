@@ -6,7 +6,8 @@ The device is not trusted: every line is parsed strictly, and an answer that doe
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from profiler_agent.records import (
@@ -126,15 +127,17 @@ def collect(events: Iterable[Event]) -> JobResult:
     )
 
 
-def _checked(lines: Iterator[str], job: Job, device: str) -> Iterator[Event]:
+def _checked(lines: Generator[str, None, None], job: Job, device: str) -> Iterator[Event]:
     blocks = {block.block_id for block in job.blocks}
     previous: Event | None = None
     try:
-        for line in lines:
-            event = _parse(line, device)
-            _check_place(event, previous, job.job_id, blocks, device)
-            previous = event
-            yield event
+        # Closed whatever happens, so that a refused answer ends the agent on the device too.
+        with closing(lines):
+            for line in lines:
+                event = _parse(line, device)
+                _check_place(event, previous, job.job_id, blocks, device)
+                previous = event
+                yield event
     except RemoteProgramError as e:
         # With failed blocks the agent ends with a status of its own; its records have told them already.
         if not isinstance(previous, Done):

@@ -126,6 +126,9 @@ def _pipes(process: subprocess.Popen[bytes], standard_input: bytes) -> tuple[IO[
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End the program if it still runs, and whatever it left behind in its process group."""
     running = process.poll() is None
+    # Nobody reads on: a program that waits to write must not wait out its grace.
+    if process.stdout is not None:
+        process.stdout.close()
     _signal_group(process, signal.SIGTERM)
     try:
         if running:
@@ -137,8 +140,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         if running:
             _signal_group(process, signal.SIGKILL)
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

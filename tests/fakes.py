@@ -1,0 +1,80 @@
+"""Stand-ins for what the host talks to, for exact and instant tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from searcher.devices.transport import NO_VARIABLES, TransportError, check_program, safe_path
+
+Program = Callable[[Sequence[str], bytes], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """One call of `FakeTransport.run`, made when its program starts."""
+
+    arguments: tuple[str, ...]
+    standard_input: bytes
+    environment: dict[str, str]
+
+
+class FakeTransport:
+    """A device in memory: a dictionary of files, and one scripted program that yields lines or raises.
+
+    Attributes:
+        files: the bytes of each file by its path.
+        runs: the programs that were started.
+        ended: how many of them came to an end, their own or by the caller's will.
+        sent_bytes: all bytes ever sent.
+        closed: whether `close` was called.
+    """
+
+    def __init__(self, program: Program | None = None) -> None:
+        self._program = program or _not_found
+        self.files: dict[str, bytes] = {}
+        self.runs: list[FakeRun] = []
+        self.ended = 0
+        self.sent_bytes = 0
+        self.closed = False
+
+    @property
+    def description(self) -> str:
+        return "fake"
+
+    def exists(self, path: str) -> bool:
+        wanted = str(safe_path(path))
+        return any(name == wanted or name.startswith(f"{wanted}/") for name in self.files)
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        targets = {str(safe_path(path)): source for path, source in files.items()}
+        sent = 0
+        for target, source in targets.items():
+            try:
+                self.files[target] = source.read_bytes()
+            except OSError as e:
+                raise TransportError(f"cannot read {source}: {e.strerror}") from e
+            sent += len(self.files[target])
+        self.sent_bytes += sent
+        return sent
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        standard_input: bytes = b"",
+        environment: Mapping[str, str] = NO_VARIABLES,
+    ) -> Generator[str, None, None]:
+        check_program(arguments, environment)
+        self.runs.append(FakeRun(tuple(arguments), standard_input, dict(environment)))
+        try:
+            yield from self._program(arguments, standard_input)
+        finally:
+            self.ended += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _not_found(arguments: Sequence[str], _: bytes) -> Iterable[str]:
+    raise TransportError(f"the fake device has no program {arguments[0]!r}")
