@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,11 +18,20 @@ Result = TypeVar("Result")
 
 # Wide enough for an architecture's text where there is no terminal to ask.
 _PIPED_WIDTH = 200
+_LINE_EVERY_S = 10.0
+
+
+class _Screen(Protocol):
+    """Shows progress: bars on a terminal, lines in a log."""
+
+    def show(self, progress: Progress) -> None: ...
 
 
 def run(work: Work[Result]) -> Result:
-    """Carry out work, showing each stage as a bar with its remaining time, and return its result."""
+    """Carry out work, showing each stage with its remaining time, and return its result."""
     console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        return _follow(work, _Lines(console))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -29,26 +40,56 @@ def run(work: Work[Result]) -> Result:
         TextColumn("remaining"),
         TimeRemainingColumn(),
     )
-    stages: dict[str, TaskID] = {}
-    # Without a terminal a bar would be drawn once, at the end; lines tell more.
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-        while True:
-            try:
-                progress = next(work)
-            except StopIteration as finished:
-                result: Result = finished.value
-                return result
-            _show(progress, bars, stages, console)
+    with Bars(*columns, console=console) as bars:
+        return _follow(work, _Bars(bars))
 
 
-def _show(progress: Progress, bars: Bars, stages: dict[str, TaskID], console: Console) -> None:
-    if progress.note:
-        console.print(progress.note, markup=False)
-    if progress.stage not in stages:
-        stages[progress.stage] = bars.add_task(progress.stage, total=progress.total)
-        if not console.is_terminal:
-            console.print(f"{progress.stage} …", markup=False)
-    bars.update(stages[progress.stage], completed=progress.done, total=progress.total)
+def _follow(work: Work[Result], screen: _Screen) -> Result:
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
+        screen.show(progress)
+
+
+class _Bars:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._stages: dict[str, TaskID] = {}
+
+    def show(self, progress: Progress) -> None:
+        if progress.note:
+            self._bars.console.print(progress.note, markup=False)
+        if progress.stage not in self._stages:
+            self._stages[progress.stage] = self._bars.add_task(progress.stage, total=progress.total)
+        self._bars.update(self._stages[progress.stage], completed=progress.done, total=progress.total)
+
+
+class _Lines:
+    """One line when a stage begins and one now and then while it goes on: a bar would fill a log."""
+
+    def __init__(self, console: Console, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock_s = clock_s
+        self._stage = ""
+        self._began_s = self._said_s = 0.0
+
+    def show(self, progress: Progress) -> None:
+        now_s = self._clock_s()
+        if progress.note:
+            self._say(progress.note)
+        if progress.stage != self._stage:
+            self._stage, self._began_s, self._said_s = progress.stage, now_s, now_s
+            self._say(f"{progress.stage} …")
+        elif 0 < progress.done < progress.total and now_s - self._said_s >= _LINE_EVERY_S:
+            self._said_s = now_s
+            remaining_s = (now_s - self._began_s) * (progress.total - progress.done) / progress.done
+            self._say(f"{progress.stage}: {progress.done} of {progress.total}, about {remaining_s:.0f} s remaining")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def result(shown: Any) -> None:

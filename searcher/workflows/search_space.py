@@ -62,7 +62,7 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
     latencies = latency_range(request.space, cost_model)
     limit_ms = latencies.middle_ms if request.limit_ms is None else request.limit_ms
     latencies.require_possible(limit_ms)
-    yield Progress("search", 0, 1, _range_note(latencies, limit_ms))
+    yield Progress("price the space", 1, 1, _range_note(latencies, limit_ms))
     dataset = load_dataset(request.data)
     reference = yield from prepare_reference(dataset, request.reference)
     scorer = RmiScorer(replace(request.space, cells_per_stage=request.score_cells), reference, dataset, request.rmi)
@@ -100,13 +100,21 @@ def _evolve(
     while len(history) < total:
         before = clock_s()
         if history and request.deadline_s is not None and before - start + longest > request.deadline_s:
-            yield Progress("search", total, total, f"the time budget ends the search after {len(history)} generations")
+            note = f"the time budget ends the search after {len(history)} generations"
+            yield replace(_progress(total, total, request.deadline_s, request.deadline_s), note=note)
             break
         generation = next(generations)
         longest = max(longest / 2, clock_s() - before)
         history.append(_record(generation, evaluator, clock_s() - start))
-        yield Progress("search", len(history), total)
+        yield _progress(len(history), total, clock_s() - start, request.deadline_s)
     return history
+
+
+def _progress(done: int, total: int, elapsed_s: float, deadline_s: float | None) -> Progress:
+    """Count generations; where a deadline will end them, count the seconds to it."""
+    if deadline_s is None:
+        return Progress("search, generations", done, total)
+    return Progress("search, seconds", min(int(elapsed_s), int(deadline_s)), int(deadline_s))
 
 
 def _record(generation: Generation, evaluator: Evaluator, seconds: float) -> GenerationRecord:
