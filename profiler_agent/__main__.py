@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
+import io
 import json
 import os
 import signal
@@ -18,19 +18,19 @@ from profiler_agent import __version__
 from profiler_agent.decoding import encode
 from profiler_agent.environment import fingerprint, read_boot_id, read_environment
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.journal import Journal
+from profiler_agent.journal import Journal, begin, partial_path, resume
 from profiler_agent.measure import measure, probe
 from profiler_agent.records import (
     Done,
     Event,
     Failed,
+    Hello,
     Job,
     JobBlock,
-    Measured,
-    Measurement,
     Settings,
     Warned,
     format_event,
+    measurements_of,
     parse_job,
 )
 from profiler_agent.report import machine_table, measurement_table
@@ -51,6 +51,9 @@ _DEFAULTS = Settings()
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the command and end the process with its exit status."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # A device that hangs up must end the worker too; only an exception runs the clean-up.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -63,6 +66,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     except BrokenPipeError:
         # The reader went away; the interpreter would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except Exception as e:
+        if options.verbose:
+            raise
+        print(f"agent: unexpected {type(e).__name__}: {e}; --verbose shows where", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         status = _INTERRUPTED
@@ -102,13 +110,16 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         help="processors to pin to, such as 0,1 (default: the system's choice)",
     )
     add("--spinning", action="store_true", help="let idle threads of the runtime spin")
-    add("--rounds", type=_positive, default=_DEFAULTS.rounds, help="fresh processes (%(default)s)")
     add(
-        "--samples",
-        type=_positive,
-        default=_DEFAULTS.samples,
-        help="raw samples per model and round (%(default)s)",
+        "--precision",
+        type=_percent,
+        default=_DEFAULTS.target_half_width_pct,
+        metavar="PERCENT",
+        help="half-width of the interval, relative to the median, at which a model is done (%(default)s%%)",
     )
+    add("--rounds", type=_positive, default=_DEFAULTS.rounds, help="the most fresh processes per model (%(default)s)")
+    add("--samples", type=_positive, default=_DEFAULTS.samples, help="raw samples per model and round (%(default)s)")
+    add("--timeout-s", type=float, default=_DEFAULTS.timeout_s, help="silence that counts as hanging (%(default)s)")
     add("--budget-s", type=float, help="start no round that would end later than this many seconds")
     add("--seed", type=int, default=_DEFAULTS.seed, help="of orders and inputs (%(default)s)")
     add(
@@ -120,6 +131,7 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
         help="of a dynamic input",
     )
     add("--out", type=Path, metavar="FILE", help="journal with all raw samples, as JSON lines")
+    add("--resume", action="store_true", help="go on with the unfinished job in the journal, if there is one")
     add("--json", action="store_true", help="print the events as JSON lines")
     parser.set_defaults(command=_measure)
 
@@ -129,6 +141,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
+
+
+def _percent(text: str) -> float:
+    return float(text[:-1] if text.endswith("%") else text)
 
 
 def _processors(text: str) -> Tuple[int, ...]:
@@ -145,49 +161,61 @@ def _shape(text: str) -> Tuple[str, Tuple[int, ...]]:
 def _measure(options: argparse.Namespace) -> int:
     reads_job = options.models == ["-"]
     job = parse_job(sys.stdin.read()) if reads_job else _job_of_files(options)
-    names = [block.block_id for block in job.blocks]
-    if len(set(names)) != len(names):
-        raise BadInputError("the job names one block twice")
     show: Callable[[Event], None] = _print_line if reads_job or options.json else _print_problem
-    events = measure(job)
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(options.out)) if options.out else None
-        failures, measurements = _follow(events, show, journal)
+        known: Tuple[Event, ...] = ()
+        journal: Optional[Journal] = None
+        if options.out and options.resume and partial_path(options.out).exists():
+            resumed = resume(options.out, job)
+            journal, job, known = stack.enter_context(resumed.journal), resumed.job, resumed.events
+        elif options.out:
+            journal = stack.enter_context(begin(options.out, job))
+        events = _follow(measure(job, known), known, show, journal)
+        measurements = measurements_of((*known, *events))
         if journal is not None and measurements:
             journal.finish()
+        elif journal is not None:
+            partial_path(options.out).unlink()
     if show is _print_problem and measurements:
         print(measurement_table(measurements, job.settings.target_half_width_pct))
+    failures = [event for event in (*known, *events) if isinstance(event, Failed)]
     if not failures:
         return 0
     return 2 if all(failure.code in _USER_ERRORS for failure in failures) else 1
 
 
 def _follow(
-    events: Iterable[Event], show: Callable[[Event], None], journal: Optional[Journal]
-) -> Tuple[List[Failed], List[Measurement]]:
-    rounds: Dict[str, List[Measured]] = {}
-    failures = []
+    events: Iterable[Event], known: Sequence[Event], show: Callable[[Event], None], journal: Optional[Journal]
+) -> List[Event]:
+    """Write and show events as they come, and return them."""
+    earlier = [event.key for event in known if isinstance(event, Hello)]
+    kept: List[Event] = []
     for event in events:
+        if isinstance(event, Hello) and earlier and event.key != earlier[-1]:
+            raise BadInputError("the job was begun under another key: another machine, runtime or affinity")
         if journal is not None:
             journal.append(event)
+        kept.append(event)
         show(event)
-        if isinstance(event, Measured):
-            rounds.setdefault(event.block_id, []).append(event)
-        elif isinstance(event, Failed):
-            failures.append(event)
-            rounds.pop(event.block_id, None)
-    return failures, [Measurement(block_id, tuple(taken)) for block_id, taken in rounds.items()]
+    return kept
 
 
 def _job_of_files(options: argparse.Namespace) -> Job:
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    settings = Settings(**{name: value for name, value in vars(options).items() if name in fields})
-    return Job(
-        job_id=uuid.uuid4().hex,
-        blocks=tuple(_block_of_file(Path(model), dict(options.shape)) for model in options.models),
-        settings=settings,
-        budget_s=options.budget_s,
+    settings = Settings(
+        runtime=options.runtime,
+        optimization=options.optimization,
+        threads=options.threads,
+        affinity=options.affinity,
+        spinning=options.spinning,
+        rounds=options.rounds,
+        samples=options.samples,
+        target_half_width_pct=options.precision,
+        timeout_s=options.timeout_s,
+        seed=options.seed,
     )
+    shapes = dict(options.shape)
+    blocks = tuple(_block_of_file(Path(model), shapes) for model in options.models)
+    return Job(uuid.uuid4().hex, blocks, settings, options.budget_s)
 
 
 def _block_of_file(model: Path, shapes: Dict[str, Tuple[int, ...]]) -> JobBlock:

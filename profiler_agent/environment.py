@@ -49,7 +49,7 @@ def read_machine(root: Path = ROOT) -> Machine:
         cpu_model=_cpu_model(processors),
         cpu_count=os.cpu_count() or 1,
         cpu_features_sha256=hashlib.sha256(" ".join(features).encode()).hexdigest()[:16],
-        clusters=_clusters(root),
+        clusters=tuple(_text(policy / "related_cpus") or "?" for policy in _cpu_policies(root)),
         board=board.strip("\0 \n") if board else None,
     )
 
@@ -72,11 +72,12 @@ def read_state(root: Path = ROOT) -> MachineState:
     """Read what may change from one moment to the next."""
     load = _text(root / "proc/loadavg")
     policies = _cpu_policies(root)
-    frequencies = [_integer(policy / "scaling_cur_freq") for policy in policies]
     return MachineState(
         load_1m=float(load.split()[0]) if load else None,
         governors=tuple(_text(policy / "scaling_governor") or "unknown" for policy in policies),
-        frequencies_mhz=tuple(khz / 1000 for khz in frequencies if khz is not None),
+        frequencies_mhz=_frequencies_mhz(policies, "scaling_cur_freq"),
+        # No part of the machine's identity: switching turbo off changes it.
+        max_frequencies_mhz=_frequencies_mhz(policies, "cpuinfo_max_freq"),
         temperature_c=_temperature_c(root),
         memory_available_bytes=_memory_bytes(root, "MemAvailable"),
     )
@@ -120,13 +121,9 @@ def _cpu_policies(root: Path) -> List[Path]:
         return []
 
 
-def _clusters(root: Path) -> Tuple[str, ...]:
-    """Describe each frequency domain as `0 1 2 3 @ 1800 MHz`."""
-    described = []
-    for policy in _cpu_policies(root):
-        processors, khz = _text(policy / "related_cpus"), _integer(policy / "cpuinfo_max_freq")
-        described.append(f"{processors or '?'} @ {khz // 1000 if khz else '?'} MHz")
-    return tuple(described)
+def _frequencies_mhz(policies: List[Path], name: str) -> Tuple[float, ...]:
+    readings = [_integer(policy / name) for policy in policies]
+    return tuple(khz / 1000 for khz in readings if khz is not None)
 
 
 def _temperature_c(root: Path) -> Optional[float]:

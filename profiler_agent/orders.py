@@ -1,10 +1,12 @@
 """The wire between the agent and its workers, one JSON object a line.
 
   agent -> worker   one WorkOrder
-  worker -> agent   `ready` (a session of the runtime was opened), then for each block `started` and one of
-                    `batch` and `failed`; `failed` with an empty block id speaks of the whole worker
+  worker -> agent   `ready` (the sentinel's session was opened) and the sentinel's first reading; then for each
+                    block `started`, one of `batch` and `failed`, and one more reading of the sentinel.
+                    `failed` with an empty block id speaks of the whole worker.
 
-A worker that ends early has crashed on the block that it started last.
+A worker that ends early has crashed on the block that it started last. It ends by itself when its standard input
+does: nobody is there to listen any more.
 """
 
 from __future__ import annotations
@@ -63,13 +65,23 @@ class Started:
 
 @dataclass(frozen=True)
 class BatchTaken:
-    """Raw samples of one block; `operations` if the order asked for them."""
+    """Raw samples of one block, taken after the sentinel's reading `position`; `operations` if asked for."""
 
     block_id: str
     samples_ns: Tuple[int, ...]
     inner_loops: int
+    position: int
     warmed_up: bool
     operations: Optional[Tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SentinelTaken:
+    """One reading of the sentinel; positions count from 0."""
+
+    position: int
+    samples_ns: Tuple[int, ...]
+    inner_loops: int
 
 
 @dataclass(frozen=True)
@@ -81,11 +93,12 @@ class BlockFailed:
     sentence: str
 
 
-Reply = Union[Ready, Started, BatchTaken, BlockFailed]
+Reply = Union[Ready, Started, BatchTaken, SentinelTaken, BlockFailed]
 _REPLIES: Tuple[Tuple[str, Type[Any]], ...] = (
     ("ready", Ready),
     ("started", Started),
     ("batch", BatchTaken),
+    ("sentinel", SentinelTaken),
     ("failed", BlockFailed),
 )
 

@@ -20,10 +20,16 @@ def measurement_table(measurements: Iterable[Measurement], target_half_width_pct
                 f"{low:.4f} … {high:.4f}{label}",
                 str(len(measurement.rounds)),
                 str(measurement.sample_count),
-                "yes" if measurement.converged(target_half_width_pct) else "no",
+                _verdict(measurement, target_half_width_pct),
             )
         )
     return aligned(rows)
+
+
+def _verdict(measurement: Measurement, target_half_width_pct: float) -> str:
+    if measurement.unstable:
+        return "no: every batch was rejected"
+    return "yes" if measurement.converged(target_half_width_pct) else "no"
 
 
 def machine_table(environment: Environment, fingerprint: str, runtimes: Iterable[Tuple[str, str]]) -> str:
@@ -40,6 +46,7 @@ def machine_table(environment: Environment, fingerprint: str, runtimes: Iterable
         ("virtual machine", {True: "yes", False: "no"}.get(environment.virtual_machine)),  # type: ignore[arg-type]
         ("governors", ", ".join(state.governors) or None),
         ("frequencies", ", ".join(f"{mhz:.0f} MHz" for mhz in state.frequencies_mhz) or None),
+        ("at most", ", ".join(f"{mhz:.0f} MHz" for mhz in state.max_frequencies_mhz) or None),
         ("temperature", None if state.temperature_c is None else f"{state.temperature_c:.1f} °C"),
         ("load (1 min)", None if state.load_1m is None else f"{state.load_1m:.2f}"),
         *runtimes,

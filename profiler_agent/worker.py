@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from profiler_agent.orders import (
     BlockFailed,
     Ready,
     Reply,
+    SentinelTaken,
     Started,
     WorkOrder,
     format_reply,
@@ -27,8 +29,10 @@ from profiler_agent.orders import (
 )
 from profiler_agent.records import JobBlock
 from profiler_agent.runtimes import load_runtime
-from profiler_agent.runtimes.session import Runtime
-from profiler_agent.sampling import Clock, take_batch
+from profiler_agent.runtimes.session import Runtime, Session
+from profiler_agent.sampling import Clock, take_batch, take_samples
+
+SENTINEL_SAMPLES = 5
 
 
 def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
@@ -39,13 +43,39 @@ def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
         runtime: the runtime that the order names.
         clock: a monotonic clock in ns.
     """
-    yield _probe(order, runtime)
-    for block in order.blocks:
+    sentinel = _open_sentinel(order, runtime)
+    yield _ready(order, runtime, sentinel)
+    if not order.blocks:
+        return
+    inner_loops = _steady_loops(sentinel, order.settings.min_sample_ns, clock)
+    yield _read_sentinel(sentinel, clock, inner_loops, position=0)
+    for position, block in enumerate(order.blocks):
         yield Started(block.block_id)
         try:
-            yield _measure_block(block, order, runtime, clock)
+            yield _measure_block(block, order, runtime, clock, position)
         except SessionError as e:
             yield BlockFailed(block.block_id, e.code, str(e))
+        yield _read_sentinel(sentinel, clock, inner_loops, position + 1)
+
+
+def _open_sentinel(order: WorkOrder, runtime: Runtime) -> Session:
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "sentinel.model")
+        model.write_bytes(runtime.sentinel_model)
+        session = runtime.open(model, order.settings, {})
+        session.run()
+        return session
+
+
+def _steady_loops(sentinel: Session, min_sample_ns: int, clock: Clock) -> int:
+    """Return the inner loops of a warm sentinel."""
+    return take_batch(sentinel.run, clock, SENTINEL_SAMPLES, min_sample_ns).inner_loops
+
+
+def _read_sentinel(sentinel: Session, clock: Clock, inner_loops: int, position: int) -> SentinelTaken:
+    # The first sample finds the caches full of another model.
+    samples_ns = take_samples(sentinel.run, clock, inner_loops, 1 + SENTINEL_SAMPLES)[1:]
+    return SentinelTaken(position, samples_ns, inner_loops)
 
 
 def pin(affinity: Optional[Tuple[int, ...]]) -> None:
@@ -60,6 +90,8 @@ def pin(affinity: Optional[Tuple[int, ...]]) -> None:
         os.sched_setaffinity(0, affinity)
     except (AttributeError, OSError, ValueError) as e:
         raise BadInputError(f"cannot pin to processors {list(affinity)}: {e}") from e
+    if set(usable_processors()) != set(affinity):
+        raise BadInputError(f"cannot pin to all of the processors {list(affinity)}: {list(usable_processors())} remain")
 
 
 def usable_processors() -> Tuple[int, ...]:
@@ -70,11 +102,20 @@ def usable_processors() -> Tuple[int, ...]:
         return tuple(range(os.cpu_count() or 1))
 
 
+def affinity_text(usable: Tuple[int, ...], processors: int) -> str:
+    """Return the affinity as a table's key holds it: `any` for all processors, else their list, such as `0,1`.
+
+    A mask that was inherited (taskset, a container) restricts as much as one that was asked for.
+    """
+    return "any" if len(usable) >= processors else ",".join(map(str, usable))
+
+
 def main() -> None:
-    """Read an order, answer on standard output."""
+    """Read an order, answer on standard output, and end without the runtime's own clean-up, which may crash."""
     replies = _private_output()
     try:
         order = parse_order(sys.stdin.readline())
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
         pin(order.settings.affinity)
         # More threads than processors made one runtime 500 times slower.
         threads = max(1, min(order.settings.threads, len(usable_processors())))
@@ -83,27 +124,26 @@ def main() -> None:
             _say(replies, reply)
     except AgentError as e:
         _say(replies, BlockFailed("", getattr(e, "code", BAD_ORDER), str(e)))
+    os._exit(0)
 
 
-def _probe(order: WorkOrder, runtime: Runtime) -> Ready:
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder, "probe.model")
-        model.write_bytes(runtime.probe_model)
-        session = runtime.open(model, order.settings, {})
-        session.run()
-        provider = session.provider
-        session.close()
-    affinity = order.settings.affinity
+def _end_with_standard_input() -> None:
+    """Wait, asleep, for the end of standard input: the agent is gone, and the order with it."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _ready(order: WorkOrder, runtime: Runtime, sentinel: Session) -> Ready:
     return Ready(
         runtime=order.runtime,
         runtime_version=runtime.version,
-        provider=provider,
+        provider=sentinel.provider,
         threads=order.settings.threads,
-        affinity="any" if affinity is None else ",".join(map(str, usable_processors())),
+        affinity=affinity_text(usable_processors(), os.cpu_count() or 1),
     )
 
 
-def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: Clock) -> BatchTaken:
+def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: Clock, position: int) -> BatchTaken:
     model = Path(block.file)
     settings = order.settings
     operations = runtime.operations(model, settings) if order.list_operations else None
@@ -112,7 +152,14 @@ def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: C
         batch = take_batch(session.run, clock, settings.samples, settings.min_sample_ns)
     finally:
         session.close()
-    return BatchTaken(block.block_id, batch.samples_ns, batch.inner_loops, batch.warmed_up, operations)
+    return BatchTaken(
+        block_id=block.block_id,
+        samples_ns=batch.samples_ns,
+        inner_loops=batch.inner_loops,
+        position=position,
+        warmed_up=batch.warmed_up,
+        operations=operations,
+    )
 
 
 def _private_output() -> IO[str]:

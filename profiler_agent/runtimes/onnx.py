@@ -15,6 +15,7 @@ from profiler_agent.records import Settings
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import random_array
 from profiler_agent.runtimes.onnx_graph import operator_names
+from profiler_agent.runtimes.session import Runtime
 
 OPTIMIZATIONS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -33,8 +34,12 @@ _DTYPES = {
     "tensor(bool)": numpy.bool_,
 }
 _ERRORS_ONLY = 3
-# The model `y = Identity(x)` with x of shape [1], opset 13, IR version 7.
-_IDENTITY = base64.b64decode("CAc6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0=")
+# A 3×3 convolution of 16 channels at 32×32, opset 13, IR version 7; its weights are a folded ConstantOfShape.
+_SENTINEL = base64.b64decode(
+    "CAc62wEKLwoBcxIBdyIPQ29uc3RhbnRPZlNoYXBlKhYKBXZhbHVlKgoIARABSgQK1yM8oAEECjkKAXgKAXcSAXkiBENvbnYqFQoMa2VybmVsX3No"
+    "YXBlQANAA6ABByoRCgRwYWRzQAFAAUABQAGgAQcSCHNlbnRpbmVsKikIBBAHQgFzSiAQAAAAAAAAABAAAAAAAAAAAwAAAAAAAAADAAAAAAAAAFob"
+    "CgF4EhYKFAgBEhAKAggBCgIIEAoCCCAKAgggYhsKAXkSFgoUCAESEAoCCAEKAggQCgIIIAoCCCBCBAoAEA0="
+)
 
 
 class OnnxSession:
@@ -75,7 +80,15 @@ class OnnxSession:
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()
         self._values.clear()
-        del self._session
+        self._session = _Closed()
+
+
+class _Closed:
+    """Stands where a session was."""
+
+    def run_with_iobinding(self, _binding: Any) -> None:
+        """Refuse to run."""
+        raise SessionError("runtime_error", "the session is closed")
 
 
 class OnnxRuntime:
@@ -87,9 +100,9 @@ class OnnxRuntime:
         return str(onnxruntime.__version__)
 
     @property
-    def probe_model(self) -> bytes:
-        """An Identity model of about a hundred bytes."""
-        return _IDENTITY
+    def sentinel_model(self) -> bytes:
+        """A convolution, in 230 bytes."""
+        return _SENTINEL
 
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
@@ -111,7 +124,7 @@ class OnnxRuntime:
             return operator_names(optimized.read_bytes())
 
 
-RUNTIME = OnnxRuntime()
+RUNTIME: Runtime = OnnxRuntime()
 
 
 def _options(settings: Settings) -> Any:

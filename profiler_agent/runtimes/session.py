@@ -19,7 +19,7 @@ class Session(Protocol):
         """Run one inference on the bound inputs.
 
         Raises:
-            SessionError: the runtime reports a failure.
+            Exception: the runtime's own, unchanged: a wrapper would be timed with the run.
         """
 
     def close(self) -> None:
@@ -34,8 +34,8 @@ class Runtime(Protocol):
         """Version of the installed runtime."""
 
     @property
-    def probe_model(self) -> bytes:
-        """A tiny model that proves that sessions work here at all; opening a session is the only honest probe."""
+    def sentinel_model(self) -> bytes:
+        """A small model that never changes: it proves that sessions work here, and tells when the machine shifts."""
 
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> Session:
         """Load a model and bind random inputs.

@@ -20,7 +20,7 @@ _NAME_DIGITS = 16
 
 def agent_files() -> dict[str, Path]:
     """Return the source files of the installed agent by the names that they have below a `PYTHONPATH` folder."""
-    package = Path(records.__file__).parent
+    package = Path(records.__file__).parents[1]
     files = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*.py")}
     return dict(sorted(files.items()))
 

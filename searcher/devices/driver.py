@@ -20,9 +20,12 @@ from profiler_agent.records import (
     Measured,
     Measurement,
     RecordError,
+    Rejected,
+    Sentinel,
     Settings,
     Warned,
     format_job,
+    measurements_of,
     parse_event,
 )
 from searcher.artifacts import ExportedModel
@@ -112,16 +115,10 @@ def collect(events: Iterable[Event]) -> JobResult:
     hello = next((event for event in kept if isinstance(event, Hello)), None)
     if hello is None:
         raise DeviceAnswerError("the agent said nothing")
-    failures = tuple(event for event in kept if isinstance(event, Failed))
-    failed = {failure.block_id for failure in failures}
-    rounds: dict[str, list[Measured]] = {}
-    for event in kept:
-        if isinstance(event, Measured) and event.rejected is None and event.block_id not in failed:
-            rounds.setdefault(event.block_id, []).append(event)
     return JobResult(
         hello=hello,
-        measurements=tuple(Measurement(block_id, tuple(taken)) for block_id, taken in rounds.items()),
-        failures=failures,
+        measurements=measurements_of(kept),
+        failures=tuple(event for event in kept if isinstance(event, Failed)),
         warnings=tuple(event for event in kept if isinstance(event, Warned)),
         events=kept,
     )
@@ -161,12 +158,12 @@ def _check_place(event: Event, previous: Event | None, job_id: str, blocks: set[
         problem = "it goes on after `done`"
     elif not isinstance(event, Warned) and event.job_id != job_id:
         problem = "it answers for another job"
-    elif isinstance(event, Measured | Failed) and event.block_id not in blocks:
+    elif isinstance(event, Measured | Rejected | Failed) and event.block_id not in blocks:
         problem = f"it speaks of the unknown block {printable(event.block_id)[:80]!r}"
-    elif isinstance(event, Measured) and (not event.samples_ns or min(event.samples_ns) <= 0):
-        problem = f"a sample of {printable(event.block_id)[:80]!r} is missing or not positive"
-    elif isinstance(event, Measured) and event.inner_loops < 1:
-        problem = f"the inner loops of {printable(event.block_id)[:80]!r} are not positive"
+    elif isinstance(event, Measured | Sentinel) and (not event.samples_ns or min(event.samples_ns) <= 0):
+        problem = "a sample is missing or not positive"
+    elif isinstance(event, Measured | Sentinel) and event.inner_loops < 1:
+        problem = "inner loops are not positive"
     if problem is not None:
         raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
 

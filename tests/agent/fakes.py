@@ -7,7 +7,7 @@ from pathlib import Path
 
 from profiler_agent.errors import SessionError
 from profiler_agent.launch import WorkerCrash
-from profiler_agent.orders import BatchTaken, BlockFailed, Ready, Reply, Started, WorkOrder
+from profiler_agent.orders import BatchTaken, BlockFailed, Ready, Reply, SentinelTaken, Started, WorkOrder
 from profiler_agent.records import Settings
 
 
@@ -49,7 +49,7 @@ class FakeRuntime:
     """Opens any file that begins with `fake`; its latency in ns stands in the file's second line."""
 
     version = "1.0"
-    probe_model = b"fake\n1000\n"
+    sentinel_model = b"fake\n1000\n"
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -68,24 +68,36 @@ def fake_launch(
     latency_ns: Callable[[str, int], int],
     crash: frozenset[str] = frozenset(),
     orders: list[WorkOrder] | None = None,
+    sentinel_ns: Callable[[int, int], int] = lambda _process, _position: 1000,
 ) -> Callable[[WorkOrder], Iterator[Reply]]:
-    """Return a `launch` that answers at once: block and process index give the latency; some blocks crash."""
-    processes = iter(range(1_000_000))
+    """Return a `launch` that answers at once.
+
+    Block and process index give the latency (negative: the block fails); some blocks crash; process index and
+    position give the sentinel's latency.
+    """
+    processes = iter(range(-1, 1_000_000))  # the first order is the probe
 
     def launch(order: WorkOrder) -> Iterator[Reply]:
         if orders is not None:
             orders.append(order)
         process = next(processes)
+
+        def reading(position: int) -> SentinelTaken:
+            return SentinelTaken(position, (sentinel_ns(process, position),) * 5, 1)
+
         yield Ready(order.runtime, "1.0", "FakeProvider", order.settings.threads, "any")
-        for block in order.blocks:
+        if order.blocks:
+            yield reading(0)
+        for position, block in enumerate(order.blocks):
             yield Started(block.block_id)
             if block.block_id in crash:
                 raise WorkerCrash("the worker was killed by signal 11")
             if latency_ns(block.block_id, process) < 0:
                 yield BlockFailed(block.block_id, "runtime_error", "it fails")
-                continue
-            samples = (latency_ns(block.block_id, process),) * order.settings.samples
-            operations = ("Fake",) if order.list_operations else None
-            yield BatchTaken(block.block_id, samples, 1, True, operations)
+            else:
+                samples = (latency_ns(block.block_id, process),) * order.settings.samples
+                operations = ("Fake",) if order.list_operations else None
+                yield BatchTaken(block.block_id, samples, 1, position, True, operations)
+            yield reading(position + 1)
 
     return launch

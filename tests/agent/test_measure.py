@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.measure import measure
-from profiler_agent.orders import WorkOrder
-from profiler_agent.records import Done, Event, Failed, Hello, Job, JobBlock, Measured, Settings, Warned
+from profiler_agent.launch import WorkerCrash
+from profiler_agent.measure import Clocks, measure, shuffled
+from profiler_agent.orders import Ready, Reply, WorkOrder
+from profiler_agent.records import (
+    Done,
+    Event,
+    Failed,
+    Hello,
+    Job,
+    JobBlock,
+    Measured,
+    Rejected,
+    Settings,
+    Warned,
+    measurements_of,
+)
 from tests.agent.fakes import fake_launch
 
 Kind = TypeVar("Kind")
@@ -37,7 +52,7 @@ def test_every_round_is_a_fresh_process_with_every_block_in_an_order_of_its_own(
 ) -> None:
     orders: list[WorkOrder] = []
     job = Job("job", blocks, Settings(rounds=4, samples=3))
-    events = list(measure(job, fake_launch(lambda _b, _p: 1000, orders=orders)))
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1000, orders=orders)))
     assert isinstance(events[0], Hello)
     assert isinstance(events[-1], Done)
     measured = of_kind(Measured, events)
@@ -53,7 +68,7 @@ def test_every_round_is_a_fresh_process_with_every_block_in_an_order_of_its_own(
 def test_the_same_seed_gives_the_same_orders(blocks: tuple[JobBlock, ...]) -> None:
     def order_of(seed: int) -> list[str]:
         job = Job("job", blocks, Settings(rounds=3, samples=1, seed=seed))
-        return [e.block_id for e in of_kind(Measured, list(measure(job, fake_launch(lambda _b, _p: 1))))]
+        return [e.block_id for e in of_kind(Measured, list(measure(job, launch=fake_launch(lambda _b, _p: 1))))]
 
     assert order_of(1) == order_of(1)
     assert order_of(1) != order_of(2)
@@ -61,7 +76,7 @@ def test_the_same_seed_gives_the_same_orders(blocks: tuple[JobBlock, ...]) -> No
 
 def test_a_crash_costs_its_block_alone(blocks: tuple[JobBlock, ...]) -> None:
     job = Job("job", blocks, Settings(rounds=3, samples=1))
-    events = list(measure(job, fake_launch(lambda _b, _p: 1000, crash=frozenset({"c"}))))
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1000, crash=frozenset({"c"}))))
     failed = of_kind(Failed, events)
     assert [(event.block_id, event.code) for event in failed] == [("c", "crashed")]
     assert "signal 11" in failed[0].sentence
@@ -76,7 +91,7 @@ def test_a_crash_costs_its_block_alone(blocks: tuple[JobBlock, ...]) -> None:
 def test_a_block_that_fails_later_counts_as_failed(blocks: tuple[JobBlock, ...]) -> None:
     job = Job("job", blocks, Settings(rounds=3, samples=1))
     launch = fake_launch(lambda block, process: -1 if block == "b" and process >= 2 else 1000)
-    events = list(measure(job, launch))
+    events = list(measure(job, launch=launch))
     assert [event.block_id for event in of_kind(Failed, events)] == ["b"]
     done = events[-1]
     assert isinstance(done, Done)
@@ -86,7 +101,7 @@ def test_a_block_that_fails_later_counts_as_failed(blocks: tuple[JobBlock, ...])
 def test_a_missing_or_exchanged_file_is_never_measured(blocks: tuple[JobBlock, ...]) -> None:
     Path(blocks[0].file).unlink()
     Path(blocks[1].file).write_text("something else")
-    events = list(measure(Job("job", blocks, Settings(rounds=1, samples=1)), fake_launch(lambda _b, _p: 1)))
+    events = list(measure(Job("job", blocks, Settings(rounds=1, samples=1)), launch=fake_launch(lambda _b, _p: 1)))
     codes = {event.block_id: event.code for event in of_kind(Failed, events)}
     assert codes == {"a": "unreadable_model", "b": "wrong_file"}
     assert {event.block_id for event in of_kind(Measured, events)} == {"c", "d", "e"}
@@ -94,37 +109,113 @@ def test_a_missing_or_exchanged_file_is_never_measured(blocks: tuple[JobBlock, .
 
 def test_the_budget_ends_the_job_before_a_round_that_would_pass_it(blocks: tuple[JobBlock, ...]) -> None:
     seconds = itertools.count(0.0, 1.0)
-    job = Job("job", blocks, Settings(rounds=50, samples=1), budget_s=10.0)
-    events = list(measure(job, fake_launch(lambda _b, _p: 1), clock_s=lambda: next(seconds)))
+    job = Job("job", blocks, Settings(rounds=50, samples=1), budget_s=5.0)
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1), clocks=Clocks(lambda: next(seconds), lambda: 0.0)))
     done = events[-1]
     assert isinstance(done, Done)
-    assert 1 <= done.rounds < 11
+    assert 1 <= done.rounds < 6
     assert [event.code for event in of_kind(Warned, events)] == ["budget_spent"]
 
 
 def test_one_round_runs_however_small_the_budget(blocks: tuple[JobBlock, ...]) -> None:
     seconds = itertools.count(0.0, 100.0)
     job = Job("job", blocks, Settings(rounds=5, samples=1), budget_s=1.0)
-    events = list(measure(job, fake_launch(lambda _b, _p: 1), clock_s=lambda: next(seconds)))
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1), clocks=Clocks(lambda: next(seconds), lambda: 0.0)))
     assert len(of_kind(Measured, events)) == len(blocks)
 
 
-def test_converged_needs_six_rounds_and_a_narrow_interval(blocks: tuple[JobBlock, ...]) -> None:
+def test_a_block_stops_at_a_look_when_its_interval_is_narrow(blocks: tuple[JobBlock, ...]) -> None:
     def latency_ns(block: str, process: int) -> int:
         return 1_000_000 + (300_000 * (process % 2) if block == "a" else 0)
 
-    events = list(measure(Job("job", blocks, Settings(rounds=8, samples=1)), fake_launch(latency_ns)))
-    converged = {(event.block_id, event.round): event.converged for event in of_kind(Measured, events)}
-    assert not converged["b", 4]
-    assert converged["b", 5]
-    assert not any(converged["a", index] for index in range(8))
+    events = list(measure(Job("job", blocks, Settings(rounds=12, samples=1)), launch=fake_launch(latency_ns)))
+    taken = Counter(event.block_id for event in of_kind(Measured, events))
+    assert taken == {"a": 12, "b": 8, "c": 8, "d": 8, "e": 8}
+    assert all(event.converged == (event.round == 7 and event.block_id != "a") for event in of_kind(Measured, events))
+
+
+def test_what_lies_beside_a_shifted_sentinel_is_measured_again(blocks: tuple[JobBlock, ...]) -> None:
+    def sentinel_ns(process: int, position: int) -> int:
+        return 1400 if process == 3 and position == 2 else 1000
+
+    launch = fake_launch(lambda _b, process: 1400 if process == 3 else 1000, sentinel_ns=sentinel_ns)
+    events = list(measure(Job("job", blocks, Settings(rounds=6, samples=1)), launch=launch))
+    rejected = [event for event in of_kind(Measured, events) if event.rejected is not None]
+    assert [event.position for event in rejected] == [1, 2]
+    assert all("+40.0% off" in str(event.rejected) for event in rejected)
+    measurements = {one.block_id: one for one in measurements_of(events)}
+    assert all(len(one.rounds) == 6 for one in measurements.values())
+
+
+def test_an_early_shift_that_is_understood_later_is_rejected_later(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks[:1], Settings(rounds=6, samples=1))
+    launch = fake_launch(lambda _b, _p: 1000, sentinel_ns=lambda process, _position: 1300 if process < 2 else 1000)
+    events = list(measure(job, launch=launch))
+    assert sorted(event.process_index for event in of_kind(Rejected, events)) == [0, 1]
+    (measurement,) = measurements_of(events)
+    assert len(measurement.rounds) == 6
+    assert not measurement.unstable
+
+
+def test_a_machine_that_is_never_steady_ends_with_a_labelled_result(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks[:1], Settings(rounds=4, samples=1))
+
+    def sentinel_ns(process: int, position: int) -> int:
+        return 1000 + 200 * (2 * process + position)
+
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1000, sentinel_ns=sentinel_ns)))
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.rounds == 12
+    assert done.measured == 1
+
+
+def test_known_events_are_not_measured_again(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks, Settings(rounds=5, samples=1))
+    whole = list(measure(job, launch=fake_launch(lambda _b, _p: 1000)))
+    for cut in range(0, len(whole), 3):
+        known = whole[:cut]
+        rest = list(measure(job, known, launch=fake_launch(lambda _b, _p: 1000)))
+        together = [event for event in (*known, *rest) if isinstance(event, Measured)]
+        keys = [(event.block_id, event.process_index) for event in together]
+        assert len(set(keys)) == len(keys)
+        assert {one.block_id: len(one.rounds) for one in measurements_of((*known, *rest))} == dict.fromkeys("abcde", 5)
+
+
+def test_a_worker_that_dies_after_its_work_costs_nothing(blocks: tuple[JobBlock, ...]) -> None:
+    good = fake_launch(lambda _b, _p: 1000)
+
+    def launch(order: WorkOrder) -> Iterator[Reply]:
+        yield from good(order)
+        if order.blocks:
+            raise WorkerCrash("the worker was killed by signal 11")
+
+    events = list(measure(Job("job", blocks, Settings(rounds=2, samples=1)), launch=launch))
+    assert len(of_kind(Measured, events)) == 10
+    assert not of_kind(Failed, events)
+    assert [event.code for event in of_kind(Warned, events)] == ["worker_lost"] * 2
+
+
+def test_workers_that_keep_dying_between_blocks_end_the_job(blocks: tuple[JobBlock, ...]) -> None:
+    def launch(order: WorkOrder) -> Iterator[Reply]:
+        yield Ready(order.runtime, "1.0", "FakeProvider", 1, "any")
+        if order.blocks:
+            raise WorkerCrash("the worker was killed by signal 9")
+
+    with pytest.raises(WorkerCrash, match="signal 9"):
+        list(measure(Job("job", blocks, Settings(rounds=2, samples=1)), launch=launch))
+
+
+def test_an_order_depends_on_seed_and_round_alone(blocks: tuple[JobBlock, ...]) -> None:
+    assert list(shuffled(blocks, 1, 2)) == list(shuffled(blocks, 1, 2))
+    assert len({tuple(shuffled(blocks, 1, index)) for index in range(6)}) > 1
 
 
 def test_an_unknown_runtime_is_refused(blocks: tuple[JobBlock, ...]) -> None:
     with pytest.raises(BadInputError, match="unknown runtime 'abacus'"):
-        list(measure(Job("job", blocks, Settings(runtime="abacus")), fake_launch(lambda _b, _p: 1)))
+        list(measure(Job("job", blocks, Settings(runtime="abacus")), launch=fake_launch(lambda _b, _p: 1)))
 
 
 def test_a_runtime_that_never_opens_a_session_is_an_error(blocks: tuple[JobBlock, ...]) -> None:
     with pytest.raises(AgentError, match="no answer"):
-        list(measure(Job("job", blocks, Settings()), lambda _order: iter(())))
+        list(measure(Job("job", blocks, Settings()), launch=lambda _order: iter(())))

@@ -19,17 +19,20 @@ from profiler_agent.records import (
     Measured,
     Measurement,
     RecordError,
+    Rejected,
+    Sentinel,
     Settings,
     TableKey,
     Warned,
     format_event,
     format_job,
+    measurements_of,
     parse_event,
     parse_job,
 )
 
 KEY = TableKey("x86_64-0", "onnxruntime", "1.31", "extended", "CPU", "fp32", 1, "any", False, "hot")
-MEASURED = Measured("job", "block", 0, 1, (2_000_000, 4_000_000, 3_000_000), 2, True, False, None, ("Conv",))
+MEASURED = Measured("job", "block", 0, 1, (2_000_000, 4_000_000, 3_000_000), 2, 0, 1.5, True, False, None, ("Conv",))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,9 @@ MEASURED = Measured("job", "block", 0, 1, (2_000_000, 4_000_000, 3_000_000), 2, 
         MEASURED,
         Warned("code", "a sentence"),
         Failed("job", "block", "crashed", "sentence with \n newline"),
-        Done("job", 1, 0, 9, 1.5, read_environment().state),
+        Sentinel("job", 0, 3, (1, 2), 4, 1.0),
+        Rejected("job", "block", 3, "the sentinel beside it was +9.0% off"),
+        Done("job", 1, 0, 9, 1.5, None, read_environment().state),
     ],
 )
 def test_events_survive_the_wire(event: Event) -> None:
@@ -89,7 +94,7 @@ def test_a_job_survives_its_document() -> None:
 
 
 def test_a_job_without_a_field_or_of_another_version_is_refused() -> None:
-    document = json.loads(format_job(Job("id", (), Settings())))
+    document = json.loads(format_job(Job("id", (JobBlock("b", "b.onnx", "00"),), Settings())))
     with pytest.raises(RecordError, match="lacks the field 'blocks'"):
         parse_job(json.dumps({name: value for name, value in document.items() if name != "blocks"}))
     with pytest.raises(RecordError, match="schema version"):
@@ -97,7 +102,7 @@ def test_a_job_without_a_field_or_of_another_version_is_refused() -> None:
 
 
 def test_a_measurement_speaks_of_one_inference_in_ms() -> None:
-    slower = Measured("job", "block", 1, 2, (6_000_000,), 2, True, False)
+    slower = Measured("job", "block", 1, 2, (6_000_000,), 2, 0, 2.5, True, False)
     measurement = Measurement("block", (MEASURED, slower))
     assert MEASURED.median_ms == 1.5
     assert measurement.median_ms == 2.25
@@ -112,4 +117,68 @@ def test_a_measurement_without_samples_is_refused() -> None:
     with pytest.raises(RecordError, match="no samples"):
         Measurement("block", ())
     with pytest.raises(RecordError, match="no samples"):
-        Measurement("block", (Measured("job", "block", 0, 0, (), 1, True, False),))
+        Measurement("block", (Measured("job", "block", 0, 0, (), 1, 0, 0.0, True, False),))
+
+
+def batch(process: int, ms: float, rejected: str | None = None) -> Measured:
+    return Measured("job", "block", process, process, (round(ms * 1e6),), 1, 0, 0.0, True, False, rejected)
+
+
+def test_rejected_batches_do_not_count_whenever_they_were_rejected() -> None:
+    events: list[Event] = [
+        batch(0, 9.0, "off"),
+        batch(1, 1.0),
+        batch(2, 5.0),
+        Rejected("job", "block", 2, "off"),
+        batch(3, 1.0),
+    ]
+    (measurement,) = measurements_of(events)
+    assert [one.process_index for one in measurement.rounds] == [1, 3]
+    assert measurement.median_ms == 1.0
+    assert not measurement.unstable
+
+
+def test_a_block_of_rejected_batches_alone_is_unstable_and_never_converged() -> None:
+    (measurement,) = measurements_of([batch(index, 1.0, "off") for index in range(12)])
+    assert measurement.unstable
+    assert not measurement.converged(50.0)
+
+
+def test_a_failed_block_has_no_measurement() -> None:
+    assert measurements_of([batch(0, 1.0), Failed("job", "block", "crashed", "why")]) == ()
+
+
+def test_convergence_needs_the_interval_of_the_sequential_rule() -> None:
+    def of(count: int) -> Measurement:
+        return Measurement("block", tuple(batch(index, 1.0) for index in range(count)))
+
+    assert not of(5).converged(1.0)
+    assert of(8).converged(1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rounds": 0},
+        {"samples": -3},
+        {"threads": 0},
+        {"seed": -1},
+        {"affinity": [99999999999999999999]},
+        {"affinity": []},
+        {"timeout_s": 0.0},
+        {"target_half_width_pct": -1.0},
+    ],
+)
+def test_settings_out_of_range_are_refused(change: dict[str, object]) -> None:
+    document = json.loads(format_job(Job("id", (JobBlock("b", "b.onnx", "00"),), Settings())))
+    document["settings"].update(change)
+    with pytest.raises(RecordError, match=next(iter(change))):
+        parse_job(json.dumps(document))
+
+
+def test_a_job_without_blocks_or_with_one_twice_is_refused() -> None:
+    block = JobBlock("b", "b.onnx", "00")
+    with pytest.raises(RecordError, match="no blocks"):
+        Job("id", (), Settings())
+    with pytest.raises(RecordError, match="names one block twice"):
+        Job("id", (block, block), Settings())

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler_agent.statistics import median, median_interval
+from profiler_agent.statistics import (
+    LOOKS,
+    median,
+    median_interval,
+    relative_spread_pct,
+    sequential_confidence,
+    shorth,
+)
 
 values_lists = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60)
 
@@ -67,3 +74,46 @@ def test_refuses_no_values() -> None:
         median([])
     with pytest.raises(ValueError, match="no values"):
         median_interval([])
+
+
+@pytest.mark.parametrize("count", [1100, 5000, 100_000])
+def test_many_values_agree_with_the_normal_approximation(count: int) -> None:
+    low, high, confidence = median_interval([float(value) for value in range(count)])
+    assert confidence == pytest.approx(0.95, abs=0.01)
+    assert high - low == pytest.approx(1.96 * math.sqrt(count), rel=0.05)
+
+
+def test_all_looks_together_spend_at_most_five_percent() -> None:
+    assert sum(1 - sequential_confidence(look) for look in LOOKS) < 0.05
+    assert sequential_confidence(1) == sequential_confidence(8) == 0.975
+    assert sequential_confidence(11) == 0.975
+    assert sequential_confidence(12) == 0.9875
+
+
+def test_stopping_early_keeps_the_coverage() -> None:
+    """Stop at the first look with an interval narrow enough; the interval then still covers the true median."""
+    generator = random.Random(11)
+    runs, hits = 1500, 0
+    for _ in range(runs):
+        values: list[float] = []
+        interval = None
+        for look in LOOKS[:6]:
+            values += [generator.gauss(0, 1) for _ in range(look - len(values))]
+            interval = median_interval(values, sequential_confidence(look))
+            if interval.high - interval.low < 1.2:
+                break
+        assert interval is not None
+        hits += interval.low <= 0 <= interval.high
+    assert hits / runs >= 0.95
+
+
+def test_the_shorth_ignores_a_disturbed_minority() -> None:
+    steady = [100.0 + value / 10 for value in range(12)]
+    assert shorth(steady + [140.0 + value for value in range(10)]) == pytest.approx(100.55, abs=0.6)
+    assert shorth([5.0]) == 5.0
+
+
+def test_the_spread_is_that_of_the_bulk() -> None:
+    generator = random.Random(2)
+    values = [generator.gauss(100, 2) for _ in range(2000)]
+    assert relative_spread_pct(values) == pytest.approx(2, rel=0.1)

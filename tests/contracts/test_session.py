@@ -54,11 +54,18 @@ class TestSession:
         second.run()
         second.close()
 
-    def test_the_probe_model_opens(self, make_case: Callable[[], Case], tmp_path: Path) -> None:
+    def test_a_closed_session_refuses_to_run(self, make_case: Callable[[], Case], tmp_path: Path) -> None:
+        case = make_case()
+        session = case.runtime.open(case.write_model(tmp_path / "model"), Settings(), {})
+        session.close()
+        with pytest.raises(SessionError, match="closed"):
+            session.run()
+
+    def test_the_sentinel_opens(self, make_case: Callable[[], Case], tmp_path: Path) -> None:
         runtime = make_case().runtime
-        probe = tmp_path / "probe"
-        probe.write_bytes(runtime.probe_model)
-        session = runtime.open(probe, Settings(), {})
+        sentinel = tmp_path / "sentinel"
+        sentinel.write_bytes(runtime.sentinel_model)
+        session = runtime.open(sentinel, Settings(), {})
         session.run()
         session.close()
         assert runtime.version

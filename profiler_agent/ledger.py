@@ -1,0 +1,92 @@
+"""What a job knows so far, rebuilt from its events: which batches count, and which blocks need more.
+
+The one bookkeeper of measuring and of resuming: feeding it a journal's events gives the state in which the job was
+when they were written.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Set, Tuple
+
+from profiler_agent.drift import DriftMonitor
+from profiler_agent.records import Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel
+from profiler_agent.statistics import is_look
+
+
+class Ledger:
+    """The state of one job."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._batches: Dict[str, List[Measured]] = {block.block_id: [] for block in job.blocks}
+        self._rejected: Set[Tuple[str, int]] = set()
+        self._failed: Set[str] = set()
+        self._converged: Set[str] = set()
+        self.drift = DriftMonitor(job.settings.drift_tolerance_pct)
+        self.next_round = 0
+        self.next_process = 0
+
+    def add(self, event: Event) -> None:
+        """Take an event into account; those that change no state are passed over."""
+        if isinstance(event, Sentinel):
+            self.drift.add(event)
+            self.next_process = max(self.next_process, event.process_index + 1)
+        elif isinstance(event, Measured):
+            self._batches[event.block_id].append(event)
+            self.next_round = max(self.next_round, event.round + 1)
+            self.next_process = max(self.next_process, event.process_index + 1)
+            if event.rejected is not None:
+                self._rejected.add((event.block_id, event.process_index))
+            elif event.converged:
+                self._converged.add(event.block_id)
+        elif isinstance(event, Rejected):
+            self._rejected.add((event.block_id, event.process_index))
+            self._converged.discard(event.block_id)
+        elif isinstance(event, Failed):
+            self._failed.add(event.block_id)
+
+    def accepted(self, block_id: str) -> List[Measured]:
+        """Return the batches of a block that count."""
+        return [one for one in self._batches[block_id] if (block_id, one.process_index) not in self._rejected]
+
+    def pending(self) -> List[JobBlock]:
+        """Return the blocks that need another round: neither failed, nor converged, nor measured often enough."""
+        return [
+            block
+            for block in self._job.blocks
+            if block.block_id not in self._failed
+            and block.block_id not in self._converged
+            and len(self.accepted(block.block_id)) < self._job.settings.rounds
+        ]
+
+    def converges_with(self, batch: Measured) -> bool:
+        """Tell whether a block may stop when this batch is accepted: at a look, within the target."""
+        batches = (*self.accepted(batch.block_id), batch)
+        target = self._job.settings.target_half_width_pct
+        return is_look(len(batches)) and Measurement(batch.block_id, batches).converged(target)
+
+    def late_rejections(self) -> List[Rejected]:
+        """Return the rejections of accepted batches that the readings since then call for."""
+        return [
+            Rejected(self._job.job_id, block_id, batch.process_index, problem)
+            for block_id in self._batches
+            for batch in self.accepted(block_id)
+            for problem in [self.drift.problem(batch.process_index, batch.position)]
+            if problem is not None
+        ]
+
+    def counts(self) -> Tuple[int, int]:
+        """Return how many blocks have a result, and how many failed."""
+        measured = [block_id for block_id, taken in self._batches.items() if taken and block_id not in self._failed]
+        return len(measured), len(self._failed)
+
+    def unstable(self) -> Optional[str]:
+        """Return a sentence about blocks of which every batch was rejected, or None."""
+        shaken = [
+            block_id
+            for block_id, taken in self._batches.items()
+            if taken and block_id not in self._failed and not self.accepted(block_id)
+        ]
+        if not shaken:
+            return None
+        return f"the machine was unsteady: every batch of {len(shaken)} block(s) was rejected, {shaken[0]} among them"

@@ -1,0 +1,48 @@
+"""The records of the wire and of the files, and what they add up to: all that the host imports of the agent."""
+
+from __future__ import annotations
+
+from profiler_agent.errors import AgentError, RecordError
+from profiler_agent.records.events import (
+    Done,
+    Event,
+    Failed,
+    Hello,
+    Measured,
+    Rejected,
+    Sentinel,
+    Warned,
+    format_event,
+    parse_event,
+)
+from profiler_agent.records.job import Job, JobBlock, Settings, format_job, parse_job
+from profiler_agent.records.machine import Environment, Machine, MachineState, TableKey
+from profiler_agent.records.measurement import Measurement, measurements_of
+from profiler_agent.records.version import SCHEMA_VERSION
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AgentError",
+    "Done",
+    "Environment",
+    "Event",
+    "Failed",
+    "Hello",
+    "Job",
+    "JobBlock",
+    "Machine",
+    "MachineState",
+    "Measured",
+    "Measurement",
+    "RecordError",
+    "Rejected",
+    "Sentinel",
+    "Settings",
+    "TableKey",
+    "Warned",
+    "format_event",
+    "format_job",
+    "measurements_of",
+    "parse_event",
+    "parse_job",
+]
