@@ -6,13 +6,60 @@ the machine (heat, frequency, a neighbour on the same core), and what was measur
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from profiler_agent.records import Sentinel
 from profiler_agent.statistics import median, relative_spread_pct, shorth
 
 # With fewer readings nobody knows yet which of them are the odd ones.
 _FEWEST_READINGS = 6
+# Readings this many tolerances around the level belong to the same state of the machine.
+_REACH = 3
+# A reading is shifted only beyond what readings of the same state differ by anyway.
+_SIGMAS = 3
+_REFINEMENTS = 8
+
+
+class Steady(NamedTuple):
+    """The sentinel on a machine that is itself.
+
+    Attributes:
+        level_ns: its latency, in ns.
+        spread: robust standard deviation of its readings, relative to the level.
+    """
+
+    level_ns: float
+    spread: float
+
+
+def steady_state(medians_ns: Sequence[float], tolerance: float) -> Steady:
+    """Find the fastest state in which a good part of the readings lies.
+
+    A disturbance makes a machine slower: heat, a neighbour, a lower clock. So the search starts where most of the
+    faster half of the readings lies (its shorth), and then moves to the middle of all readings around it.
+
+    Args:
+        medians_ns: the readings' medians, in ns.
+        tolerance: the relative shift that is worth noticing.
+
+    Raises:
+        ValueError: there are no readings.
+    """
+    ordered = sorted(medians_ns)
+    faster = ordered[: (len(ordered) + 1) // 2]
+    start_ns = shorth(faster)
+    # The middle of the shortest half may fall between two readings that lie far apart.
+    level_ns = min(faster, key=lambda value: abs(value - start_ns))
+    near = faster
+    for _ in range(_REFINEMENTS):
+        near = [value for value in ordered if abs(value - level_ns) <= _REACH * tolerance * level_ns]
+        level_ns = _middle(near)
+    return Steady(level_ns, relative_spread_pct(near) / 100)
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """Return the lower middle value: one of the values, so that it always lies within its own reach."""
+    return ordered[(len(ordered) - 1) // 2]
 
 
 class DriftMonitor:
@@ -22,27 +69,25 @@ class DriftMonitor:
         self._tolerance = tolerance_pct / 100
         self._readings: Dict[Tuple[int, int], Sentinel] = {}
         self._medians: List[float] = []
+        self._steady: Optional[Steady] = None
 
     def add(self, reading: Sentinel) -> None:
         """Take one more reading."""
         self._readings[reading.process_index, reading.position] = reading
         self._medians.append(median(reading.latencies_ns))
+        self._steady = None
 
     @property
-    def level_ns(self) -> Optional[float]:
-        """The sentinel's latency when the machine is itself, in ns; None while readings are few."""
-        return shorth(self._medians) if len(self._medians) >= _FEWEST_READINGS else None
+    def steady(self) -> Optional[Steady]:
+        """The sentinel on the machine that is itself; None while readings are few."""
+        if self._steady is None and len(self._medians) >= _FEWEST_READINGS:
+            self._steady = steady_state(self._medians, self._tolerance)
+        return self._steady
 
     @property
     def noise_floor_pct(self) -> Optional[float]:
-        """Relative spread of the readings that are not shifted, in percent; None below two."""
-        level_ns = self.level_ns
-        kept = [
-            median(reading.latencies_ns)
-            for reading in self._readings.values()
-            if level_ns is not None and not self._is_shifted(reading, level_ns)
-        ]
-        return relative_spread_pct(kept) if len(kept) >= 2 else None
+        """Relative spread of the sentinel on the machine that is itself, in percent; None while readings are few."""
+        return None if self.steady is None else 100 * self.steady.spread
 
     def problem(self, process_index: int, position: int) -> Optional[str]:
         """Return why the batch between two readings must not count, or None.
@@ -51,21 +96,18 @@ class DriftMonitor:
             process_index: of the batch's process.
             position: of the reading before it; a missing reading after it (the worker died) tells nothing.
         """
-        level_ns = self.level_ns
-        if level_ns is None:
+        steady = self.steady
+        if steady is None:
             return None
         for place in (position, position + 1):
             reading = self._readings.get((process_index, place))
-            if reading is not None and self._is_shifted(reading, level_ns):
-                shift_pct = 100 * (median(reading.latencies_ns) / level_ns - 1)
+            if reading is not None and self._is_shifted(reading, steady):
+                shift_pct = 100 * (median(reading.latencies_ns) / steady.level_ns - 1)
                 return f"the sentinel beside it was {shift_pct:+.1f}% off"
         return None
 
-    def _is_shifted(self, reading: Sentinel, level_ns: float) -> bool:
-        """Test the shift: every one of the reading's samples lies beyond the tolerance, on one side.
-
-        Under no shift a sample lies above the level with probability 1/2 at most, so that five of five beyond it
-        happen by chance in less than 1 of 16 readings whatever the noise, and with ordinary noise hardly ever.
-        """
+    def _is_shifted(self, reading: Sentinel, steady: Steady) -> bool:
+        """Test the shift: every sample of the reading lies, on one side, beyond the tolerance and the noise."""
+        band = max(self._tolerance, _SIGMAS * steady.spread) * steady.level_ns
         latencies = reading.latencies_ns
-        return min(latencies) > level_ns * (1 + self._tolerance) or max(latencies) < level_ns * (1 - self._tolerance)
+        return min(latencies) > steady.level_ns + band or max(latencies) < steady.level_ns - band
