@@ -11,8 +11,9 @@ from searcher.cli import options, show
 from searcher.devices.device import LOCAL, Device
 from searcher.reports import terminal
 from searcher.spaces.catalogue import space_named
+from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.profile_space import ProfileRequest, journal_path, profile_space
+from searcher.workflows.profile_space import ProfileRequest, profile_space
 
 
 def command(
