@@ -34,6 +34,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
+    options.require_positive("--budget-s", budget_s)
     request = ProfileRequest(
         space=space_named(space),
         device=Device(device, python, identity, known_hosts),

@@ -114,5 +114,6 @@ def result(shown: Any) -> None:
 
 
 def document(content: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document; where the output is not UTF-8, other signs than ASCII's are escaped."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n")

@@ -52,6 +52,8 @@ class EvolutionSettings:
             raise BadInputError("generations must not be negative, and a tournament needs a competitor")
         if not (0 <= self.crossover_rate <= 1 and 0 <= self.mutation_rate <= 1):
             raise BadInputError("crossover and mutation rates lie between 0 and 1")
+        if self.seed < 0:
+            raise BadInputError(f"a seed is not negative, but this is {self.seed}")
 
 
 @dataclass(frozen=True)

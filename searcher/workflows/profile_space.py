@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
-from searcher.devices.device import Device, connect
+from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
-from searcher.devices.transport import Transport
 from searcher.errors import BadInputError
 from searcher.export.to_onnx import export_block, exporter_versions
 from searcher.spaces.nasbench201 import NasBench201
@@ -20,8 +18,6 @@ from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
-
-Connect = Callable[[Device], Transport]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.cost_model import LatencyRange, latency_range
-from searcher.errors import SearcherError
+from searcher.errors import BadInputError, SearcherError
 from searcher.search.candidate import GenerationRecord, SearchResult, rank
 from searcher.search.evaluator import Evaluator
 from searcher.search.evolution import EvolutionSettings, Generation, evolve
@@ -48,6 +49,15 @@ class SearchRequest:
     rmi: RmiSettings
     evolution: EvolutionSettings
     deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is none.
+
+        Raises:
+            BadInputError: the limit is not positive and finite.
+        """
+        if self.limit_ms is not None and not 0 < self.limit_ms < math.inf:
+            raise BadInputError(f"a latency limit is a positive number of ms, not {self.limit_ms:g}")
 
 
 def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> Work[SearchResult]:

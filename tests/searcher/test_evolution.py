@@ -78,7 +78,8 @@ def test_the_elite_lives_on_and_pressure_picks_the_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"population": 1}, {"elite": 20}, {"generations": -1}, {"mutation_rate": 1.5}, {"tournament": 0}]
+    "settings",
+    [{"population": 1}, {"elite": 20}, {"generations": -1}, {"mutation_rate": 1.5}, {"tournament": 0}, {"seed": -1}],
 )
 def test_settings_that_cannot_evolve_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(BadInputError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -114,3 +116,22 @@ def test_a_batch_larger_than_the_data_is_refused(dataset: ImageDataset, referenc
 def test_other_classes_are_refused(dataset: ImageDataset, reference: Reference) -> None:
     with pytest.raises(BadInputError, match="the space has 7 classes, the data set 10"):
         RmiScorer(NasBench201(classes=7), reference, dataset, QUICK)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 0},
+        {"batch_size": 1},
+        {"beta": 1.5},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"momentum": 1.0},
+        {"weight_decay": -1.0},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
+)
+def test_settings_that_train_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError):
+        RmiSettings(**settings)

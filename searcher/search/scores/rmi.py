@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from searcher.training.reference import Reference
 
 # RMI-NAS draws this many times the batch and keeps the images that the reference finds easiest.
 _POOL_FACTOR = 16
+_GREATEST_SEED = 2**63 - 1  # of torch's generators
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ class RmiSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings with which nothing can be trained.
+
+        Raises:
+            BadInputError: a value is out of its range.
+        """
+        if self.steps < 1 or self.batch_size < 2:
+            raise BadInputError(f"{self.steps} steps on a batch of {self.batch_size} train nothing")
+        if not (0 <= self.beta <= 1 and 0 < self.learning_rate < math.inf):
+            raise BadInputError("beta lies between 0 and 1, and the learning rate is positive")
+        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
+            raise BadInputError("momentum lies between 0 and 1, and the weight decay is not negative")
+        if not 0 <= self.seed <= _GREATEST_SEED:
+            raise BadInputError(f"a seed lies between 0 and {_GREATEST_SEED}, not at {self.seed}")
 
 
 @dataclass(frozen=True)
