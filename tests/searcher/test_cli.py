@@ -18,6 +18,7 @@ from searcher.artifacts import cache_folder
 from searcher.cli import application, blocks
 from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.searcher.builders import KEY, table
 
@@ -82,6 +83,20 @@ def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
     document = json.loads(searcher("blocks", CELL, "--json").out)
     assert document["parameters"] == SPACE.parameters(SPACE.parse(CELL))
     assert "relu_conv_bn-k1" in searcher("blocks", CELL).out
+
+
+def test_blocks_of_an_architecture_tell_what_the_survey_prints(searcher: Run) -> None:
+    cell = SPACE.parse(CELL)
+    printed = json.loads(searcher("blocks", CELL, "--json").out)["survey_formulas"]
+    assert printed == {
+        "source": SURVEY,
+        "flops": survey_flops(SPACE, cell),
+        "parameters": survey_parameters(SPACE, cell),
+    }
+    out = searcher("blocks", CELL).out
+    assert f"flops by the formulas of {SURVEY}: {printed['flops']:,}" in out
+    assert f"parameters by the formulas of {SURVEY}: {printed['parameters']:,}" in out
+    assert "survey_formulas" not in json.loads(searcher("blocks", "--json").out)
 
 
 def test_export_writes_one_file_that_holds_everything(searcher: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.networks.resnet import ResNet20
 from searcher.search.scores.cka import centred_gram, representation_mutual_information
-from searcher.search.scores.rmi import RmiScorer, RmiSettings, easiest_batch
+from searcher.search.scores.rmi import RmiScorer, RmiSettings, TrainingDivergedError, easiest_batch
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset
 from searcher.training.reference import Reference
@@ -64,6 +64,12 @@ def test_a_disconnected_cell_is_worth_nothing_and_not_trained(dataset: ImageData
     nothing = SPACE.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
     score = RmiScorer(SPACE, reference, dataset, RmiSettings(steps=10**9, batch_size=8)).score(nothing)
     assert score.rmi == 0
+
+
+def test_a_training_that_diverges_is_no_score(dataset: ImageDataset, reference: Reference) -> None:
+    settings = replace(QUICK, steps=40, learning_rate=1e6)
+    with pytest.raises(TrainingDivergedError, match=r"diverged after \d+ steps with the learning rate 1e\+06"):
+        RmiScorer(SPACE, reference, dataset, settings).score(SPACE.parse(CELL))
 
 
 def test_training_follows_the_formula(dataset: ImageDataset, reference: Reference) -> None:
