@@ -18,7 +18,6 @@ from searcher.spaces.architecture import Architecture
 from searcher.spaces.counts import Convolution, convolutions
 from searcher.spaces.nasbench201 import NasBench201
 
-
 SURVEY = "Österdiekhoff, Hardware-aware Neural Architecture Search, equations (3) to (6), as printed"
 
 
