@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from searcher.errors import BadInputError
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path, title: str) -> None:
+    """Find out before long work whether its result can be written: parent folders are made, a file beside it is tried.
+
+    Args:
+        path: where the result will go.
+        title: what a user calls it, such as `lookup table`.
+
+    Raises:
+        BadInputError: nothing can be written there, or a folder is in the way.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent):
+            pass
+    except OSError as e:
+        raise BadInputError(f"cannot write the {title} {path}: {e.strerror or e}") from e
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from searcher.artifacts import write_text
-from searcher.errors import BadInputError
+from searcher.artifacts import require_writable, write_text
+from searcher.errors import BadInputError, SearcherError
 
 Content = TypeVar("Content")
 
@@ -32,13 +34,26 @@ class Document(Generic[Content]):
         plain = self._adapter.dump_python(content, mode="json")
         return {"schema_version": plain.pop("schema_version"), **plain}
 
+    def require_writable(self, path: Path) -> None:
+        """Find out before long work whether the document can be written.
+
+        Raises:
+            BadInputError: it cannot.
+        """
+        require_writable(path, self.title)
+
     def save(self, content: Content, path: Path) -> None:
         """Write a document atomically, readable by people and by diff.
 
         Raises:
             BadInputError: the file cannot be written.
+            SearcherError: a number is not finite, which JSON cannot say.
         """
-        text = json.dumps(self.dump(content), indent=2, ensure_ascii=False) + "\n"
+        plain = self.dump(content)
+        try:
+            text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        except ValueError as e:
+            raise SearcherError(f"the {self.title} {path} is not written: it holds a number that is not finite") from e
         self._accessing(lambda: write_text(path, text), "write", path)
 
     def load(self, path: Path) -> Content:
@@ -49,7 +64,7 @@ class Document(Generic[Content]):
         """
         raw = self._accessing(path.read_bytes, "read", path)
         try:
-            plain = json.loads(raw)
+            plain = json.loads(raw, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as e:
             raise BadInputError(f"{path} is no {self.title}: it is not JSON ({str(e)[:100]})") from e
         version = plain.get("schema_version") if isinstance(plain, dict) else None
@@ -63,10 +78,22 @@ class Document(Generic[Content]):
         except ValidationError as e:
             first = e.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise BadInputError(f"{path} is no valid {self.title}: {place}: {first['msg'].lower()}") from e
+            raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
 
     def _accessing(self, access: Callable[[], Any], verb: str, path: Path) -> Any:
         try:
             return access()
         except OSError as e:
             raise BadInputError(f"cannot {verb} the {self.title} {path}: {e.strerror or e}") from e
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number of JSON")
+    return number
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return what is wrong; pydantic writes a title before the message of a dataclass's own check."""
+    return error["msg"].removeprefix("Value error, ").lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,12 +23,14 @@ _COMMANDS = (
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )
 _GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables."),)
+_DEFECT = 1
 _INTERRUPTED = 130
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the command line and end the process with its exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _print_whatever_can_be_printed()
     verbose = "--verbose" in arguments[:1]
     try:
         _build(arguments)(args=list(arguments), prog_name="searcher")
@@ -40,7 +43,21 @@ def run(arguments: Sequence[str]) -> NoReturn:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except Exception as e:
+        # The last resort: a defect is one sentence too.
+        if verbose:
+            raise
+        said = " ".join(str(e).split())
+        sys.stderr.write(f"searcher: unexpected {type(e).__name__}: {said}; --verbose shows where\n")
+        sys.exit(_DEFECT)
     sys.exit(0)
+
+
+def _print_whatever_can_be_printed() -> None:
+    """Let a terminal or a file that lacks a sign get another instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from searcher.cli import show
 from searcher.cli.options import Cells, Json, Space
 from searcher.spaces.catalogue import space_named
+from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 
 
 def command(
@@ -22,7 +23,7 @@ def command(
     searched = space_named(space, cells)
     if architecture is None:
         counts: dict[str, int | None] = {block.key: None for block in searched.all_blocks()}
-        facts = {}
+        facts, printed = {}, {}
     else:
         parsed = searched.parse(architecture)
         counts = {block.key: count for block, count in searched.blocks(parsed).items()}
@@ -31,8 +32,10 @@ def command(
             "macs": searched.macs(parsed),
             "computation": searched.computation(parsed).text,
         }
+        printed = {"flops": survey_flops(searched, parsed), "parameters": survey_parameters(searched, parsed)}
     if as_json:
-        show.document({"space": space, "architecture": architecture, "blocks": counts, **facts})
+        survey = {"survey_formulas": {"source": SURVEY, **printed}} if printed else {}
+        show.document({"space": space, "architecture": architecture, "blocks": counts, **facts, **survey})
         return
     table = Table("block", "count" if architecture else "")
     for key, count in counts.items():
@@ -40,3 +43,5 @@ def command(
     show.result(table)
     for name, value in facts.items():
         show.result(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+    for name, value in printed.items():
+        show.result(f"{name} by the formulas of {SURVEY}: {value:,}")

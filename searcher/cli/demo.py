@@ -18,10 +18,11 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder for table.json, search.json and verification.json.")] = Path(
         "runs/demo"
     ),
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
     """Profile, search and verify; exit with 1 if no candidate keeps the limit when measured."""
+    options.require_positive("--budget-s", budget_s)
     result = show.run(run_demo(DemoRequest(out, budget_s, seed)))
     verified = result.verification
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such a
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Fresh processes; six and more give a 95% interval.")]
 Samples = Annotated[int, typer.Option(min=1, help="Raw samples per block and round.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
@@ -48,6 +50,20 @@ def settings(
         rounds=rounds,
         samples=samples,
     )
+
+
+def require_positive(name: str, value: float | None) -> None:
+    """Refuse a number that is neither left out nor positive and finite.
+
+    Args:
+        name: of the option, such as `--budget-s`.
+        value: what the user gave.
+
+    Raises:
+        BadInputError: it is zero, negative, infinite or no number.
+    """
+    if value is not None and not 0 < value < math.inf:
+        raise BadInputError(f"{name} takes a positive number, not {value:g}")
 
 
 def _processors(text: str) -> tuple[int, ...]:

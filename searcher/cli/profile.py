@@ -11,8 +11,9 @@ from searcher.cli import options, show
 from searcher.devices.device import LOCAL, Device
 from searcher.reports import terminal
 from searcher.spaces.catalogue import space_named
+from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.profile_space import ProfileRequest, journal_path, profile_space
+from searcher.workflows.profile_space import ProfileRequest, profile_space
 
 
 def command(
@@ -33,6 +34,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
+    options.require_positive("--budget-s", budget_s)
     request = ProfileRequest(
         space=space_named(space),
         device=Device(device, python, identity, known_hosts),

@@ -22,7 +22,7 @@ _RMI, _EVOLUTION = RmiSettings(), EvolutionSettings()
 def command(
     lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
     max_latency_ms: Annotated[
-        float | None, typer.Option(min=0, help="The limit; none takes the middle of the predicted range.")
+        float | None, typer.Option(help="The limit; none takes the middle of the predicted range.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The result to write.")] = Path("search.json"),
     space: options.Space = "nasbench201",
@@ -34,15 +34,19 @@ def command(
     batch_size: Annotated[int, typer.Option(min=2, help="Images in the one batch.")] = _RMI.batch_size,
     population: Annotated[int, typer.Option(min=2, help="Architectures in a generation.")] = _EVOLUTION.population,
     generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: options.Seed = 0,
     budget_s: Annotated[float | None, typer.Option(help="Start no generation that would end later.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Search and write every candidate, ranked."""
+    options.require_positive("--max-latency-ms", max_latency_ms)
+    options.require_positive("--budget-s", budget_s)
+    table = TABLE_DOCUMENT.load(lut)
+    SEARCH_DOCUMENT.require_writable(out)
     request = SearchRequest(
         space=space_named(space, cells),
         score_cells=score_cells,
-        table=TABLE_DOCUMENT.load(lut),
+        table=table,
         limit_ms=max_latency_ms,
         data=data,
         reference=reference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -28,8 +29,20 @@ class _Screen(Protocol):
 
 
 def run(work: Work[Result]) -> Result:
-    """Carry out work, showing each stage with its remaining time, and return its result."""
+    """Carry out work, showing each stage with its remaining time, and return its result.
+
+    What an error's notes say of it, such as where a partial result lies, is shown too.
+    """
     console = Console(stderr=True, highlight=False)
+    try:
+        return _shown(work, console)
+    except BaseException as e:
+        for note in getattr(e, "__notes__", ()):
+            console.print(note, markup=False, soft_wrap=True)
+        raise
+
+
+def _shown(work: Work[Result], console: Console) -> Result:
     if not console.is_terminal:
         return _follow(work, _Lines(console))
     columns = (
@@ -45,13 +58,15 @@ def run(work: Work[Result]) -> Result:
 
 
 def _follow(work: Work[Result], screen: _Screen) -> Result:
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as finished:
-            result: Result = finished.value
-            return result
-        screen.show(progress)
+    # Closed whatever happens, so that an interrupted job ends on the device too.
+    with contextlib.closing(work):
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as finished:
+                result: Result = finished.value
+                return result
+            screen.show(progress)
 
 
 class _Bars:
@@ -99,5 +114,6 @@ def result(shown: Any) -> None:
 
 
 def document(content: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document; where the output is not UTF-8, other signs than ASCII's are escaped."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=encoding != "utf8", allow_nan=False) + "\n")

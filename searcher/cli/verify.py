@@ -30,6 +30,7 @@ def command(
 ) -> None:
     """Measure under the very conditions of the search's table; exit with 1 if no candidate keeps the limit."""
     found = SEARCH_DOCUMENT.load(search)
+    VERIFICATION_DOCUMENT.require_writable(out)
     request = VerifyRequest(
         space=space_named(found.space, found.export_cells),
         search=found,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,9 @@ class Device:
     def interpreter(self) -> str:
         """The Python program to run on the device."""
         return self.python or (sys.executable if self.name == LOCAL else "python3")
+
+
+Connect = Callable[[Device], Transport]
 
 
 def connect(device: Device) -> Transport:

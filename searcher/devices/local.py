@@ -43,7 +43,11 @@ class LocalTransport:
 
     def exists(self, path: str) -> bool:
         """Say whether a file or folder is there; see `Transport.exists`."""
-        return (self._root / safe_path(path)).exists()
+        place = self._root / safe_path(path)
+        try:
+            return place.exists()
+        except OSError as e:
+            raise TransportError(f"cannot look for {place}: {e.strerror or e}") from e
 
     def send(self, files: Mapping[str, Path]) -> int:
         """Copy files below the root and return the bytes copied; see `Transport.send`."""

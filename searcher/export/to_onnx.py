@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from searcher.artifacts import ExportedModel, replacing, sha256_of
+from searcher.errors import BadInputError
 from searcher.networks.blocks import build_block, initialise
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.spaces.architecture import Architecture
@@ -37,6 +38,9 @@ def export_block(spec: BlockSpec, folder: Path) -> ExportedModel:
     Args:
         spec: the block.
         folder: where exported files are kept and looked for.
+
+    Raises:
+        BadInputError: the folder cannot be written or read.
     """
     return _export(spec.key, build_block(spec), spec.input_shapes, folder)
 
@@ -48,6 +52,9 @@ def export_network(space: NasBench201, architecture: Architecture, folder: Path)
         space: where the architecture is from, with the network's depth, width and resolution.
         architecture: what to build.
         folder: where exported files are kept and looked for.
+
+    Raises:
+        BadInputError: the folder cannot be written or read.
     """
     shape: Shape = (1, 3, space.image_size, space.image_size)
     name = space.format(architecture)
@@ -71,10 +78,15 @@ def _export(
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     path = folder / f"{digest[:32]}.onnx"
-    if not path.exists():
-        initialise(module, torch.Generator().manual_seed(_WEIGHTS_SEED))
-        write_onnx(module, input_shapes, path)
-    return ExportedModel(name, path, sha256_of(path))
+    try:
+        if not path.exists():
+            initialise(module, torch.Generator().manual_seed(_WEIGHTS_SEED))
+            write_onnx(module, input_shapes, path)
+        return ExportedModel(name, path, sha256_of(path))
+    except OSError as e:
+        raise BadInputError(
+            f"cannot keep exported files in {folder}: {e.strerror or e}; PROFILER_CACHE can name another folder"
+        ) from e
 
 
 def write_onnx(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:

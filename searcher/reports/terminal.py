@@ -39,7 +39,7 @@ def search_result(result: SearchResult, count: int = 5) -> Table:
     for candidate in best_distinct(result.candidates, count):
         shown.add_row(
             candidate.architecture,
-            f"{candidate.rmi:.4f}",
+            "" if candidate.rmi is None else f"{candidate.rmi:.4f}",
             f"{candidate.predicted_ms:.4f}",
             f"{candidate.parameters:,}",
         )

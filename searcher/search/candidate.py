@@ -22,30 +22,37 @@ class Candidate:
     Attributes:
         architecture: its text.
         score_key: equal for architectures that share one training.
-        rmi: φ, representation mutual information with the reference.
+        rmi: φ, representation mutual information with the reference; None where there is a problem.
         predicted_ms: predicted latency.
-        fitness: φ plus the penalty (HW-EvRSNAS, Eq. 4).
-        feasible: whether the predicted latency is within the limit.
+        fitness: φ plus the penalty (HW-EvRSNAS, Eq. 4); None where there is a problem.
+        feasible: whether the predicted latency is within the limit, and there is no problem.
         parameters: trainable parameters.
         macs: multiply-accumulates of one image.
+        problem: why it has no score, such as that its training diverged; None if it has one.
     """
 
     architecture: str
     score_key: str
-    rmi: float
+    rmi: float | None
     predicted_ms: float
-    fitness: float
+    fitness: float | None
     feasible: bool
     parameters: int
     macs: int
+    problem: str | None = None
+
+    @property
+    def preference(self) -> tuple[bool, float]:
+        """What selection and ranking compare, more is better: by fitness, and below all those that have none."""
+        return (self.fitness is not None, self.fitness or 0.0)
 
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """One generation: its best fitness and what the search had spent when it ended."""
+    """One generation: its best fitness (None if none has any) and what the search had spent when it ended."""
 
     generation: int
-    best_fitness: float
+    best_fitness: float | None
     best_architecture: str
     trainings: int
     seconds: float
@@ -80,8 +87,9 @@ class SearchResult:
 
 
 def rank(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Order candidates by fitness; of equal fitness the faster first, then by text, so that the order is one."""
-    return tuple(sorted(candidates, key=lambda one: (-one.fitness, one.predicted_ms, one.architecture)))
+    """Order candidates by preference; of equals the faster first, then by text, so that the order is one."""
+    ordered = sorted(candidates, key=lambda one: (one.predicted_ms, one.architecture))
+    return tuple(sorted(ordered, key=lambda one: one.preference, reverse=True))
 
 
 def best_distinct(candidates: Iterable[Candidate], count: int) -> tuple[Candidate, ...]:

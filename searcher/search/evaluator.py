@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from searcher.cost_models.cost_model import CostModel
+from searcher.errors import SearcherError
 from searcher.search.candidate import Candidate
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.space import SearchSpace
 
 ScoreRmi = Callable[[Architecture], float]
+
+DISCONNECTED = "its output does not depend on its input"
+
+
+class UnscorableError(SearcherError):
+    """An architecture cannot be given a score; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Score:
+    """φ, or why there is none."""
+
+    rmi: float | None
+    problem: str | None = None
 
 
 def penalty(predicted_ms: float, limit_ms: float) -> float:
@@ -21,7 +37,8 @@ class Evaluator:
     """Evaluates architectures under one limit and remembers every one.
 
     Cells of one `score_key` train alike but differ in latency, up to threefold: the score is shared, the
-    constraint is not.
+    constraint is not. What has no score (a disconnected architecture, a training that diverged) becomes a candidate
+    with a problem, which ranks below all others and is never trained again.
     """
 
     def __init__(self, space: SearchSpace, score_rmi: ScoreRmi, cost_model: CostModel, limit_ms: float) -> None:
@@ -29,7 +46,7 @@ class Evaluator:
         self._score_rmi = score_rmi
         self._cost_model = cost_model
         self._limit_ms = limit_ms
-        self._scores: dict[str, float] = {}
+        self._scores: dict[str, _Score] = {}
         self._candidates: dict[Architecture, Candidate] = {}
 
     @property
@@ -39,7 +56,7 @@ class Evaluator:
 
     @property
     def trainings(self) -> int:
-        """How many scores were computed."""
+        """How many architectures were trained, also those whose training diverged."""
         return len(self._scores)
 
     def __call__(self, architecture: Architecture) -> Candidate:
@@ -49,17 +66,27 @@ class Evaluator:
         return self._candidates[architecture]
 
     def _evaluate(self, architecture: Architecture) -> Candidate:
-        key = self._space.score_key(architecture)
-        if key not in self._scores:
-            self._scores[key] = self._score_rmi(architecture)
+        score = self._score(architecture)
         predicted_ms = self._cost_model.latency_ms(architecture)
         return Candidate(
             architecture=self._space.format(architecture),
-            score_key=key,
-            rmi=self._scores[key],
+            score_key=self._space.score_key(architecture),
+            rmi=score.rmi,
             predicted_ms=predicted_ms,
-            fitness=self._scores[key] + penalty(predicted_ms, self._limit_ms),
-            feasible=predicted_ms <= self._limit_ms and self._space.is_connected(architecture),
+            fitness=None if score.rmi is None else score.rmi + penalty(predicted_ms, self._limit_ms),
+            feasible=score.problem is None and predicted_ms <= self._limit_ms,
             parameters=self._space.parameters(architecture),
             macs=self._space.macs(architecture),
+            problem=score.problem,
         )
+
+    def _score(self, architecture: Architecture) -> _Score:
+        if not self._space.is_connected(architecture):
+            return _Score(None, DISCONNECTED)
+        key = self._space.score_key(architecture)
+        if key not in self._scores:
+            try:
+                self._scores[key] = _Score(self._score_rmi(architecture))
+            except UnscorableError as e:
+                self._scores[key] = _Score(None, str(e))
+        return self._scores[key]

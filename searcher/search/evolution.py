@@ -52,6 +52,8 @@ class EvolutionSettings:
             raise BadInputError("generations must not be negative, and a tournament needs a competitor")
         if not (0 <= self.crossover_rate <= 1 and 0 <= self.mutation_rate <= 1):
             raise BadInputError("crossover and mutation rates lie between 0 and 1")
+        if self.seed < 0:
+            raise BadInputError(f"a seed is not negative, but this is {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Generation:
 
     @property
     def best(self) -> Candidate:
-        """The candidate with the highest fitness; of equals the first."""
-        return max((candidate for _, candidate in self.population), key=lambda one: one.fitness)
+        """The candidate that is preferred, by fitness; of equals the first."""
+        return max((candidate for _, candidate in self.population), key=lambda one: one.preference)
 
 
 def evolve(space: SearchSpace, evaluate: Evaluate, settings: EvolutionSettings) -> Iterator[Generation]:
@@ -87,7 +89,7 @@ def next_members(
     space: SearchSpace, generation: Generation, settings: EvolutionSettings, generator: np.random.Generator
 ) -> list[Architecture]:
     """Make the members of the next generation: the elite, then children of tournament winners."""
-    ordered = sorted(generation.population, key=lambda pair: -pair[1].fitness)
+    ordered = sorted(generation.population, key=lambda pair: pair[1].preference, reverse=True)
     members = [architecture for architecture, _ in ordered[: settings.elite]]
     while len(members) < settings.population:
         child = _tournament(generation, settings.tournament, generator)
@@ -102,5 +104,5 @@ def _tournament(generation: Generation, size: int, generator: np.random.Generato
     """Return the fittest of `size` members drawn with replacement."""
     drawn = generator.integers(len(generation.population), size=size)
     competitors: list[tuple[Architecture, Candidate]] = [generation.population[index] for index in drawn]
-    winner, _ = max(competitors, key=lambda pair: pair[1].fitness)
+    winner, _ = max(competitors, key=lambda pair: pair[1].preference)
     return winner

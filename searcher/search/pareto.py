@@ -11,9 +11,10 @@ from searcher.search.candidate import Candidate
 
 
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Return the candidates that none beats in both φ and latency, fastest first."""
-    if not candidates:
+    """Return the candidates that none beats in both φ and latency, fastest first; those without φ are left out."""
+    scored = [(candidate, candidate.rmi) for candidate in candidates if candidate.rmi is not None]
+    if not scored:
         return ()
-    costs = np.array([[-candidate.rmi, candidate.predicted_ms] for candidate in candidates])
+    costs = np.array([[-rmi, candidate.predicted_ms] for candidate, rmi in scored])
     indices = NonDominatedSorting().do(costs, only_non_dominated_front=True)
-    return tuple(sorted((candidates[i] for i in indices), key=lambda one: (one.predicted_ms, one.architecture)))
+    return tuple(sorted((scored[i][0] for i in indices), key=lambda one: (one.predicted_ms, one.architecture)))

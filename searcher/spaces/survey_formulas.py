@@ -18,6 +18,8 @@ from searcher.spaces.architecture import Architecture
 from searcher.spaces.counts import Convolution, convolutions
 from searcher.spaces.nasbench201 import NasBench201
 
+SURVEY = "Österdiekhoff, Hardware-aware Neural Architecture Search, equations (3) to (6), as printed"
+
 
 def conv_flops(height: int, width: int, in_channels: int, kernel: int, out_channels: int) -> int:
     """Return 2·H·W·(C_in·K² + 1)·C_out, equation (3); H and W are the input's."""

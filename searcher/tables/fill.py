@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
-from profiler_agent.records import Event, Measurement, format_event
+from profiler_agent.records import Measurement
 from searcher.artifacts import ExportedModel
-from searcher.devices.driver import JobResult
+from searcher.devices.driver import JobResult, MeasurementFailedError
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance
 
 _MS_DIGITS = 6  # down to 1 ns
-
-
-def journal_text(events: Sequence[Event]) -> str:
-    """Return the raw record of a job: every event, one JSON line each."""
-    return "".join(format_event(event) + "\n" for event in events)
 
 
 def fill_table(
@@ -25,6 +19,7 @@ def fill_table(
     result: JobResult,
     models: Sequence[ExportedModel],
     versions: Mapping[str, str],
+    journal_sha256: str,
 ) -> LookupTable:
     """Fill a table from one job.
 
@@ -35,9 +30,10 @@ def fill_table(
         result: the whole job.
         models: the exported blocks; their names are the blocks' keys.
         versions: of the packages that exported them.
+        journal_sha256: hash of the journal's bytes.
 
     Raises:
-        MeasurementFailedError: a block could not be measured.
+        MeasurementFailedError: a block could not be measured, or what was measured is no latency.
     """
     result.require_complete()
     hashes = {model.name: model.sha256 for model in models}
@@ -50,7 +46,7 @@ def fill_table(
             created=created,
             device=device,
             agent_version=result.hello.agent_version,
-            journal_sha256=hashlib.sha256(journal_text(result.events).encode()).hexdigest(),
+            journal_sha256=journal_sha256,
             versions=dict(versions),
         ),
         entries={
@@ -63,13 +59,16 @@ def fill_table(
 
 def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256: str) -> Entry:
     low, high, confidence = measurement.interval_ms
-    return Entry(
-        median_ms=round(measurement.median_ms, _MS_DIGITS),
-        interval_ms=(round(low, _MS_DIGITS), round(high, _MS_DIGITS)),
-        confidence=round(confidence, 4),
-        rounds=len(measurement.rounds),
-        samples=measurement.sample_count,
-        converged=measurement.converged(target_half_width_pct),
-        operations=measurement.operations,
-        model_sha256=model_sha256,
-    )
+    try:
+        return Entry(
+            median_ms=round(measurement.median_ms, _MS_DIGITS),
+            interval_ms=(round(low, _MS_DIGITS), round(high, _MS_DIGITS)),
+            confidence=round(confidence, 4),
+            rounds=len(measurement.rounds),
+            samples=measurement.sample_count,
+            converged=measurement.converged(target_half_width_pct),
+            operations=measurement.operations,
+            model_sha256=model_sha256,
+        )
+    except ValueError as e:
+        raise MeasurementFailedError(f"the measurement of {measurement.block_id} cannot be used: {e}") from e

@@ -7,6 +7,7 @@ History of the schema: 1, the first.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,22 @@ class Entry:
     converged: bool
     operations: tuple[str, ...]
     model_sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        low, high = self.interval_ms
+        if not (math.isfinite(self.median_ms) and self.median_ms > 0):
+            raise ValueError(f"a median latency is positive, not {self.median_ms} ms")
+        if not (math.isfinite(high) and 0 < low <= high):
+            raise ValueError(f"an interval goes from a positive low to a high, not from {low} to {high} ms")
+        if not 0 <= self.confidence <= 1:
+            raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
+        if self.rounds < 1 or self.samples < 1:
+            raise ValueError(f"nothing was measured in {self.rounds} rounds with {self.samples} samples")
 
 
 @dataclass(frozen=True)

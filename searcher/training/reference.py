@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from searcher.artifacts import replacing
+from searcher.artifacts import replacing, require_writable
 from searcher.errors import BadInputError, SearcherError
 from searcher.networks.resnet import ResNet20
 from searcher.training.datasets import ImageDataset, fingerprint
@@ -102,7 +102,7 @@ def trained_reference(
         seed: of the first weights, the order of the images and their shifts.
 
     Raises:
-        BadInputError: the cache folder cannot be made.
+        BadInputError: the cache folder cannot be written.
         SearcherError: training diverged, or the weights could not be saved and read again.
     """
     settings = settings or TrainingSettings()
@@ -128,15 +128,12 @@ def train_reference(dataset: ImageDataset, cache: Path, settings: TrainingSettin
     """Train a ResNet-20 and give the result of each epoch; the cache has the reference once all are taken.
 
     Raises:
-        BadInputError: the cache folder cannot be made.
+        BadInputError: the cache folder cannot be written.
         SearcherError: training diverged, or the weights could not be saved.
     """
     path = reference_path(dataset, cache, settings, seed)
-    try:
-        # Before the training rather than after it: a cache that cannot be written should not cost minutes.
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise BadInputError(f"cannot make the cache folder {cache}: {e.strerror or e}") from e
+    # Before the training rather than after it: a cache that cannot be written should not cost minutes.
+    require_writable(path, "reference")
     generator = torch.Generator().manual_seed(seed)
     model = ResNet20(dataset.classes)
     model.initialise(generator)

@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from profiler_agent.records import Settings
-from searcher.devices.device import Device
+from searcher.devices.device import Connect, Device, connect
+from searcher.errors import BadInputError
 from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.catalogue import space_named
+from searcher.tables.journal import journal_path, partial_path
+from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.reference import Reference
 from searcher.verification.verification import VERIFICATION_DOCUMENT, Verification
@@ -53,6 +56,21 @@ class DemoRequest:
     folder: Path
     budget_s: float = 240.0
     seed: int = 0
+
+    @property
+    def table(self) -> Path:
+        """Where the lookup table goes."""
+        return self.folder / "table.json"
+
+    @property
+    def search(self) -> Path:
+        """Where the search result goes."""
+        return self.folder / "search.json"
+
+    @property
+    def verification(self) -> Path:
+        """Where the verification goes."""
+        return self.folder / "verification.json"
 
 
 @dataclass(frozen=True)
@@ -110,22 +128,32 @@ def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
     return float(np.median(durations)) / _PROBE_STEPS
 
 
-def run_demo(request: DemoRequest) -> Work[DemoResult]:
+def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResult]:
     """Profile, search under a limit at the middle of the predicted range, verify the three best.
 
-    Writes table.json, search.json and verification.json into the folder.
+    Writes table.json, search.json and verification.json into the folder; those of an earlier run are removed first.
+
+    Args:
+        request: what to spend and where to write.
+        connect: opens the way to the local device.
+
+    Raises:
+        BadInputError: the folder cannot be written.
+        SearcherError: a part failed; the files of the parts before it are there.
     """
     watch = _Stopwatch()
+    _make_room(request)
     space, device = space_named("nasbench201"), Device()
     table = yield from profile_space(
         ProfileRequest(
             space=space,
             device=device,
             settings=Settings(),
-            table=request.folder / "table.json",
+            table=request.table,
             budget_s=_PROFILE_SHARE * request.budget_s,
             overwrite=True,
-        )
+        ),
+        connect,
     )
     watch.lap("profile")
     dataset = load_dataset(_DATA)
@@ -148,11 +176,24 @@ def run_demo(request: DemoRequest) -> Work[DemoResult]:
             deadline_s=request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s,
         )
     )
-    SEARCH_DOCUMENT.save(search, request.folder / "search.json")
+    SEARCH_DOCUMENT.save(search, request.search)
     watch.lap("search")
     settings = settings_of_key(table.key, Settings().rounds, Settings().samples)
     budget_s = max(1.0, request.budget_s - watch.elapsed_s)
-    verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s))
-    VERIFICATION_DOCUMENT.save(verification, request.folder / "verification.json")
+    verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s), connect)
+    VERIFICATION_DOCUMENT.save(verification, request.verification)
     watch.lap("verify")
     return DemoResult(search, verification, watch.spent_s)
+
+
+def _make_room(request: DemoRequest) -> None:
+    """Remove what an earlier run left, so that a run that fails never leaves its files beside those of another."""
+    TABLE_DOCUMENT.require_writable(request.table)
+    SEARCH_DOCUMENT.require_writable(request.search)
+    VERIFICATION_DOCUMENT.require_writable(request.verification)
+    journal = journal_path(request.table)
+    for old in (request.verification, request.search, request.table, journal, partial_path(journal)):
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as e:
+            raise BadInputError(f"cannot replace {old}: {e.strerror or e}") from e

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from profiler_agent.records import Settings
-from searcher.artifacts import ExportedModel, cache_folder, write_text
-from searcher.devices.device import Device, connect
+from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
+from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
 from searcher.errors import BadInputError
 from searcher.export.to_onnx import export_block, exporter_versions
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.fill import fill_table, journal_text
+from searcher.tables.fill import fill_table
+from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
-from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
+from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
 
 
 @dataclass(frozen=True)
@@ -36,35 +37,41 @@ class ProfileRequest:
     overwrite: bool = False
 
 
-def journal_path(table: Path) -> Path:
-    """Return where the raw samples behind a table are kept."""
-    return table.with_suffix(".journal.jsonl")
+def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[LookupTable]:
+    """Measure every block of a space and write the table, its journal beside it.
 
+    The journal grows with the measuring and gets its name with the table; whatever fails leaves it as
+    `*.journal.jsonl.partial`, and a note on the error says where.
 
-def profile_space(request: ProfileRequest) -> Work[LookupTable]:
-    """Measure every block of a space and write the table.
+    Args:
+        request: what to profile.
+        connect: opens the way to the device.
 
     Raises:
         KeyMismatchError: the file holds a table of another key, which is left as it is.
-        SearcherError: the device cannot be reached or a block cannot be measured; nothing is written.
+        BadInputError: the table cannot be written; found before the measuring where it can be.
+        SearcherError: the device cannot be reached or a block cannot be measured; no table is written.
     """
-    existing = TABLE_DOCUMENT.load(request.table) if request.table.exists() and not request.overwrite else None
-    _check_writable(request.table)
+    existing = TABLE_DOCUMENT.load(request.table) if request.table.is_file() and not request.overwrite else None
+    TABLE_DOCUMENT.require_writable(request.table)
+    require_writable(journal_path(request.table), "journal")
     models = yield from export_blocks(request.space)
-    with closing(connect(request.device)) as transport:
-        events = measure_on(transport, request.device.interpreter, models, request.settings, request.budget_s)
-        checked = events if existing is None else requiring_key(events, existing.key)
-        result = yield from follow_job(checked, "measure blocks", len(models) * request.settings.rounds)
-    table = fill_table(
-        request.space.name,
-        request.device.name,
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        result,
-        models,
-        exporter_versions(),
-    )
-    write_text(journal_path(request.table), journal_text(result.events))
-    TABLE_DOCUMENT.save(table, request.table)
+    with Journal(journal_path(request.table)) as journal:
+        with closing(connect(request.device)) as transport:
+            events = measure_on(transport, request.device.interpreter, models, request.settings, request.budget_s)
+            checked = events if existing is None else requiring_key(events, existing.key)
+            recorded = recording(checked, journal)
+            result = yield from follow_job(recorded, "measure blocks", len(models) * request.settings.rounds)
+        table = fill_table(
+            request.space.name,
+            request.device.name,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            result,
+            models,
+            exporter_versions(),
+            journal.sha256(),
+        )
+        _commit(table, journal, request.table)
     return table
 
 
@@ -78,9 +85,15 @@ def export_blocks(space: NasBench201) -> Work[list[ExportedModel]]:
     return models
 
 
-def _check_writable(table: Path) -> None:
-    """Fail before the measuring rather than after it."""
+def _commit(table: LookupTable, journal: Journal, path: Path) -> None:
+    """Give journal and table their names, one right after the other.
+
+    Between the two renames, a crash would leave the new journal beside the old table. The table is the commit point:
+    it belongs with the journal whose hash it holds, and with no other.
+    """
     try:
-        table.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            TABLE_DOCUMENT.save(table, temporary)
+            journal.finish()
     except OSError as e:
-        raise BadInputError(f"cannot write the table {table}: {e.strerror}") from e
+        raise BadInputError(f"cannot write the lookup table {path}: {e.strerror or e}") from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 from profiler_agent.records import Event, Failed, Hello, Measured, TableKey, Warned
 from searcher.devices.driver import JobResult, collect
 from searcher.devices.transport import printable
+from searcher.tables.journal import Journal
 from searcher.tables.lookup_table import require_same_key
 
 Result = TypeVar("Result")
@@ -35,7 +37,7 @@ Work = Generator[Progress, None, Result]
 
 
 def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResult]:
-    """Report a job's batches as progress and return the whole job.
+    """Report a job's batches as progress and return the whole job; the job ends when its follower stops.
 
     Args:
         events: of one job, as the driver yields them.
@@ -44,18 +46,18 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
     """
     kept: list[Event] = []
     batches = 0
-    for event in events:
-        kept.append(event)
-        if isinstance(event, Measured):
-            batches += 1
-            yield Progress(stage, batches, total)
-        elif isinstance(event, Warned | Failed):
-            yield Progress(stage, batches, total, printable(event.sentence))
-        elif isinstance(event, Hello):
-            key = event.key
-            yield Progress(
-                stage, 0, total, printable(f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}")
-            )
+    with _ending(events):
+        for event in events:
+            kept.append(event)
+            if isinstance(event, Measured):
+                batches += 1
+                yield Progress(stage, batches, total)
+            elif isinstance(event, Warned | Failed):
+                yield Progress(stage, batches, total, printable(event.sentence))
+            elif isinstance(event, Hello):
+                key = event.key
+                who = f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}"
+                yield Progress(stage, 0, total, printable(who))
     yield Progress(stage, total, total)
     return collect(kept)
 
@@ -66,7 +68,30 @@ def requiring_key(events: Iterator[Event], key: TableKey) -> Iterator[Event]:
     Raises:
         KeyMismatchError: the keys differ; the message names in what.
     """
-    for event in events:
-        if isinstance(event, Hello):
-            require_same_key(key, event.key)
-        yield event
+    with _ending(events):
+        for event in events:
+            if isinstance(event, Hello):
+                require_same_key(key, event.key)
+            yield event
+
+
+def recording(events: Iterator[Event], journal: Journal) -> Iterator[Event]:
+    """Pass events on, each when it is in the journal.
+
+    Raises:
+        BadInputError: the journal cannot be written.
+    """
+    with _ending(events):
+        for event in events:
+            journal.append(event)
+            yield event
+
+
+@contextlib.contextmanager
+def _ending(events: Iterator[Event]) -> Iterator[None]:
+    """Close events that a generator makes, so that the agent behind them ends now and not when they are collected."""
+    try:
+        yield
+    finally:
+        if isinstance(events, Generator):
+            events.close()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.cost_model import LatencyRange, latency_range
-from searcher.errors import SearcherError
-from searcher.search.candidate import GenerationRecord, SearchResult, rank
+from searcher.errors import BadInputError, SearcherError
+from searcher.search.candidate import Candidate, GenerationRecord, SearchResult, rank
 from searcher.search.evaluator import Evaluator
 from searcher.search.evolution import EvolutionSettings, Generation, evolve
 from searcher.search.pareto import pareto_front
@@ -49,6 +50,15 @@ class SearchRequest:
     evolution: EvolutionSettings
     deadline_s: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that is none.
+
+        Raises:
+            BadInputError: the limit is not positive and finite.
+        """
+        if self.limit_ms is not None and not 0 < self.limit_ms < math.inf:
+            raise BadInputError(f"a latency limit is a positive number of ms, not {self.limit_ms:g}")
+
 
 def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> Work[SearchResult]:
     """Search and return every candidate, ranked.
@@ -70,7 +80,7 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
     history = yield from _evolve(request, evaluator, start, clock_s)
     candidates = rank(evaluator.candidates)
     if not any(candidate.feasible for candidate in candidates):
-        raise SearcherError(f"the search met no architecture within {limit_ms:g} ms; give it more generations")
+        raise SearcherError(_nothing_found(candidates, limit_ms))
     return SearchResult(
         space=request.space.name,
         export_cells=request.space.cells_per_stage,
@@ -126,6 +136,13 @@ def _record(generation: Generation, evaluator: Evaluator, seconds: float) -> Gen
         trainings=evaluator.trainings,
         seconds=round(seconds, 3),
     )
+
+
+def _nothing_found(candidates: Sequence[Candidate], limit_ms: float) -> str:
+    scored = sum(candidate.problem is None for candidate in candidates)
+    if scored == 0:
+        return f"none of {len(candidates)} architectures has a score: of the first, {candidates[0].problem}"
+    return f"the search met no architecture within {limit_ms:g} ms; give it more generations"
 
 
 def _range_note(latencies: LatencyRange, limit_ms: float) -> str:

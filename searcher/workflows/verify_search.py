@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from profiler_agent.records import Settings, TableKey
 from searcher.artifacts import ExportedModel, cache_folder
-from searcher.devices.device import Device, connect
+from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
 from searcher.errors import BadInputError
 from searcher.export.to_onnx import export_network
@@ -34,8 +34,12 @@ class VerifyRequest:
     budget_s: float | None = None
 
 
-def verify_search(request: VerifyRequest) -> Work[Verification]:
+def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Verification]:
     """Measure the best candidates and judge them.
+
+    Args:
+        request: what to verify.
+        connect: opens the way to the device.
 
     Raises:
         KeyMismatchError: the device or the settings are not those of the search's table.
@@ -73,8 +77,14 @@ def settings_of_key(key: TableKey, rounds: int, samples: int) -> Settings:
         key: of the table behind the search.
         rounds: fresh processes.
         samples: raw samples per network and round.
+
+    Raises:
+        BadInputError: the key's affinity is neither `any` nor a list of processors.
     """
-    affinity = None if key.affinity == "any" else tuple(int(part) for part in key.affinity.split(","))
+    processors = key.affinity.split(",")
+    if key.affinity != "any" and not all(part.isdecimal() for part in processors):
+        raise BadInputError(f"the table's key has the affinity {key.affinity!r}, which names no processors such as 0,1")
+    affinity = None if key.affinity == "any" else tuple(int(part) for part in processors)
     return Settings(
         runtime=key.runtime,
         optimization=key.optimization,

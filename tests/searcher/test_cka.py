@@ -56,3 +56,12 @@ def test_rmi_sums_layers_of_equal_weight() -> None:
     assert float(representation_mutual_information(grams, layers)) == pytest.approx(3, abs=1e-5)
     with pytest.raises(ValueError, match="zip"):
         representation_mutual_information(grams, layers[:2])
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf"), 1e30])
+def test_what_overflowed_is_no_similarity_rather_than_none(spoilt: float) -> None:
+    sound = centred_gram(features(0, 8, 5))
+    broken = features(1, 8, 5)
+    broken[0, 0] = spoilt
+    assert torch.isnan(linear_cka(sound, centred_gram(broken)))
+    assert torch.isnan(representation_mutual_information([sound, sound], [features(2, 8, 3), broken]))

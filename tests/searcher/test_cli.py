@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from searcher.cli import application
+from profiler_agent.records import TableKey
+from searcher.artifacts import cache_folder
+from searcher.cli import application, blocks
+from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.searcher.builders import KEY, table
 
@@ -65,12 +70,33 @@ def lut(tmp_path: Path) -> Path:
     return path
 
 
+def save_search(path: Path, key: TableKey = KEY) -> None:
+    """Write a search that found one architecture."""
+    found = Candidate(CELL, SPACE.score_key(SPACE.parse(CELL)), 1.0, 1.0, 1.0, True, 1, 1)
+    result = SearchResult(SPACE.name, 1, 1, key, 2.0, {}, (found,), (CELL,), ())
+    SEARCH_DOCUMENT.save(result, path)
+
+
 def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
     document = json.loads(searcher("blocks", "--json").out)
     assert len(document["blocks"]) == 17
     document = json.loads(searcher("blocks", CELL, "--json").out)
     assert document["parameters"] == SPACE.parameters(SPACE.parse(CELL))
     assert "relu_conv_bn-k1" in searcher("blocks", CELL).out
+
+
+def test_blocks_of_an_architecture_tell_what_the_survey_prints(searcher: Run) -> None:
+    cell = SPACE.parse(CELL)
+    printed = json.loads(searcher("blocks", CELL, "--json").out)["survey_formulas"]
+    assert printed == {
+        "source": SURVEY,
+        "flops": survey_flops(SPACE, cell),
+        "parameters": survey_parameters(SPACE, cell),
+    }
+    out = searcher("blocks", CELL).out
+    assert f"flops by the formulas of {SURVEY}: {printed['flops']:,}" in out
+    assert f"parameters by the formulas of {SURVEY}: {printed['parameters']:,}" in out
+    assert "survey_formulas" not in json.loads(searcher("blocks", "--json").out)
 
 
 def test_export_writes_one_file_that_holds_everything(searcher: Run, tmp_path: Path) -> None:
@@ -97,10 +123,114 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("lut", "show", "missing.json"), "cannot read the lookup table missing.json"),
         (("search", "--lut", "missing.json"), "cannot read the lookup table missing.json"),
         (("verify", "missing.json"), "cannot read the search result missing.json"),
+        (
+            ("search", "--lut", "lut.json", "--max-latency-ms", "nan"),
+            "--max-latency-ms takes a positive number, not nan",
+        ),
+        (
+            ("search", "--lut", "lut.json", "--max-latency-ms", "inf"),
+            "--max-latency-ms takes a positive number, not inf",
+        ),
+        (("search", "--lut", "lut.json", "--max-latency-ms", "0"), "--max-latency-ms takes a positive number, not 0"),
+        (("search", "--lut", "lut.json", "--max-latency-ms", "-1"), "--max-latency-ms takes a positive number, not -1"),
+        (("search", "--lut", "lut.json", "--budget-s", "nan"), "--budget-s takes a positive number, not nan"),
+        (("profile", "--budget-s", "-3"), "--budget-s takes a positive number, not -3"),
+        (("demo", "--budget-s", "inf"), "--budget-s takes a positive number, not inf"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(searcher: Run, arguments: tuple[str, ...], part: str) -> None:
     assert_one_sentence(searcher(*arguments), 2, part)
+
+
+@pytest.mark.parametrize("place", ["folder", "file/t.json", "/proc/t.json"])
+@pytest.mark.parametrize("command", [("profile",), ("search", "--lut", "lut.json"), ("verify", "search.json")])
+def test_a_result_that_cannot_be_written_is_found_at_once(
+    searcher: Run, lut: Path, tmp_path: Path, command: tuple[str, ...], place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    save_search(tmp_path / "search.json")
+    outcome = searcher(*command, "--out", place)
+    assert_one_sentence(outcome, 2, "cannot write the")
+    assert outcome.err.count("\n") == 1  # nothing was begun
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder", lut.name, "search.json"]
+
+
+@pytest.mark.parametrize("out", ["file", "/proc/demo"])
+def test_a_demo_that_cannot_write_says_so_at_once(searcher: Run, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = searcher("demo", "--out", out)
+    assert_one_sentence(outcome, 2, "cannot write the")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("profile",), ("export", "--out", "blocks"), ("export", CELL, "--cells", "1", "--out", "net.onnx")]
+)
+@pytest.mark.parametrize("cache", ["/proc/cache", "file"])
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    searcher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], cache: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PROFILER_CACHE", cache)
+    outcome = searcher(*arguments)
+    assert_one_sentence(outcome, 2, "cannot keep exported files in")
+    assert "PROFILER_CACHE can name another folder" in outcome.err
+
+
+def test_a_device_folder_that_cannot_be_written_is_one_sentence(
+    searcher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The exported files are there; only the local device's own folder is not to be had.
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    before = os.environ.get("PROFILER_CACHE")
+    exports = Path(before, "exports") if before else cache_folder() / "exports"
+    searcher("export", "--out", tmp_path / "blocks")
+    (cache / "exports").symlink_to(exports)
+    (cache / "device").write_text("")
+    monkeypatch.setenv("PROFILER_CACHE", str(cache))
+    assert_one_sentence(searcher("profile", "--out", tmp_path / "t.json"), 1, "cache/device")
+
+
+def test_an_impossible_affinity_in_a_search_is_one_sentence(searcher: Run, tmp_path: Path) -> None:
+    save_search(tmp_path / "search.json", replace(KEY, affinity="big"))
+    assert_one_sentence(searcher("verify", "search.json"), 2, "the affinity 'big'")
+
+
+def test_a_table_without_times_is_one_sentence(searcher: Run, lut: Path) -> None:
+    lut.write_text(lut.read_text().replace('"median_ms": 1.0', '"median_ms": 0'))
+    assert_one_sentence(searcher("lut", "show", lut), 2, "a median latency is positive, not 0.0 ms")
+
+
+def test_what_nobody_thought_of_is_one_sentence_too(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(_name: str, _cells: int) -> NasBench201:
+        raise ZeroDivisionError("float division\nby zero")
+
+    monkeypatch.setattr(blocks, "space_named", defect)
+    expected = "searcher: unexpected ZeroDivisionError: float division by zero; --verbose shows where\n"
+    assert searcher("blocks") == Outcome(1, "", expected)
+    with pytest.raises(ZeroDivisionError):
+        application.run(["--verbose", "blocks"])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_that_lacks_signs_gets_others(lut: Path, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for options in ((), ("--json",)):
+        command = [sys.executable, "-m", "searcher.cli", "lut", "show", str(lut), *options]
+        result = subprocess.run(command, capture_output=True, timeout=60, env=environment)
+        assert result.returncode == 0, result.stderr
+        assert SPACE.stem.key.encode() in result.stdout
+
+
+def test_json_keeps_every_sign_whatever_the_output(lut: Path) -> None:
+    whole = TABLE_DOCUMENT.load(lut)
+    TABLE_DOCUMENT.save(replace(whole, provenance=replace(whole.provenance, device="größe …")), lut)
+    command = [sys.executable, "-m", "searcher.cli", "lut", "show", str(lut), "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, timeout=60, env=environment)
+    assert json.loads(result.stdout)["provenance"]["device"] == "größe …"
 
 
 def test_an_unknown_runtime_is_refused_by_the_device(searcher: Run, tmp_path: Path) -> None:
@@ -140,7 +270,19 @@ def test_profile_refuses_to_replace_what_is_no_table(searcher: Run, tmp_path: Pa
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize("arguments", [("--nonsense",), ("nonsense",), ("search",), ("search", "--steps", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nonsense",),
+        ("nonsense",),
+        ("search",),
+        ("search", "--steps", "0"),
+        ("search", "--lut", "lut.json", "--seed", "-1"),
+        ("search", "--lut", "lut.json", "--seed", str(2**63)),
+        ("demo", "--seed", "-1"),
+        ("demo", "--budget-s", "1"),
+    ],
+)
 def test_wrong_use_is_status_2(searcher: Run, arguments: tuple[str, ...]) -> None:
     assert searcher(*arguments).status == 2
 

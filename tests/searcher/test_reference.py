@@ -129,7 +129,7 @@ def test_nothing_is_cached_before_the_training_ends(small: ImageDataset, tmp_pat
 
 def test_a_cache_that_cannot_be_made_is_said_before_training(small: ImageDataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BadInputError, match="cannot make the cache folder"):
+    with pytest.raises(BadInputError, match="cannot write the reference"):
         trained_reference(small, tmp_path / "file", QUICK)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.networks.resnet import ResNet20
 from searcher.search.scores.cka import centred_gram, representation_mutual_information
-from searcher.search.scores.rmi import RmiScorer, RmiSettings, easiest_batch
+from searcher.search.scores.rmi import RmiScorer, RmiSettings, TrainingDivergedError, easiest_batch
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset
 from searcher.training.reference import Reference
@@ -62,6 +64,12 @@ def test_a_disconnected_cell_is_worth_nothing_and_not_trained(dataset: ImageData
     nothing = SPACE.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
     score = RmiScorer(SPACE, reference, dataset, RmiSettings(steps=10**9, batch_size=8)).score(nothing)
     assert score.rmi == 0
+
+
+def test_a_training_that_diverges_is_no_score(dataset: ImageDataset, reference: Reference) -> None:
+    settings = replace(QUICK, steps=40, learning_rate=1e6)
+    with pytest.raises(TrainingDivergedError, match=r"diverged after \d+ steps with the learning rate 1e\+06"):
+        RmiScorer(SPACE, reference, dataset, settings).score(SPACE.parse(CELL))
 
 
 def test_training_follows_the_formula(dataset: ImageDataset, reference: Reference) -> None:
@@ -114,3 +122,22 @@ def test_a_batch_larger_than_the_data_is_refused(dataset: ImageDataset, referenc
 def test_other_classes_are_refused(dataset: ImageDataset, reference: Reference) -> None:
     with pytest.raises(BadInputError, match="the space has 7 classes, the data set 10"):
         RmiScorer(NasBench201(classes=7), reference, dataset, QUICK)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 0},
+        {"batch_size": 1},
+        {"beta": 1.5},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"momentum": 1.0},
+        {"weight_decay": -1.0},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
+)
+def test_settings_that_train_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError):
+        RmiSettings(**settings)

@@ -15,9 +15,9 @@ from pydantic_core import PydanticSerializationError
 from profiler_agent.records import Done, Event, Failed, Hello
 from searcher.artifacts import ExportedModel
 from searcher.devices.driver import MeasurementFailedError, collect
-from searcher.errors import BadInputError
+from searcher.errors import BadInputError, SearcherError
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.fill import fill_table, journal_text
+from searcher.tables.fill import fill_table
 from searcher.tables.lookup_table import (
     TABLE_DOCUMENT,
     KeyMismatchError,
@@ -52,14 +52,15 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
         Done("job", 1, 0, 6, 1.0, STATE),
     )
     result = collect(events)
-    filled = fill_table("space", "local", "now", result, [ExportedModel("b", Path("b.onnx"), "abc")], {"torch": "2"})
+    models = [ExportedModel("b", Path("b.onnx"), "abc")]
+    filled = fill_table("space", "local", "now", result, models, {"torch": "2"}, "def")
     entry = filled.entry("b")
     assert entry.median_ms == pytest.approx(1.25)
     assert entry.interval_ms == (1.0, 1.5)
     assert entry.confidence == pytest.approx(0.9688)
     assert (entry.rounds, entry.samples, entry.converged, entry.model_sha256) == (6, 18, False, "abc")
     assert filled.key == KEY
-    assert len(journal_text(events).splitlines()) == 8
+    assert filled.provenance.journal_sha256 == "def"
 
 
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
@@ -67,7 +68,15 @@ def test_filling_refuses_a_job_with_a_failed_block() -> None:
     hello, failed = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Failed("job", "c", "x", "why")
     result = collect([hello, *taken.rounds, failed])
     with pytest.raises(MeasurementFailedError, match="c could not be measured: why"):
-        fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {})
+        fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {}, "0")
+
+
+def test_filling_refuses_what_rounds_to_no_time_at_all() -> None:
+    taken = measurement("b", (1e-9,) * 6)
+    nothing = tuple(replace(one, samples_ns=(1,), inner_loops=10**9) for one in taken.rounds)
+    result = collect([Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *nothing])
+    with pytest.raises(MeasurementFailedError, match=r"of b cannot be used: a median latency is positive, not 0\.0 ms"):
+        fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {}, "0")
 
 
 def test_a_missing_block_is_an_error_never_a_number() -> None:
@@ -80,6 +89,11 @@ def test_another_key_is_refused_with_what_differs() -> None:
     with pytest.raises(KeyMismatchError, match="threads was 1, is 4") as caught:
         require_same_key(KEY, replace(KEY, threads=4))
     assert "runtime" not in str(caught.value)
+
+
+def with_entry(**changes: Any) -> str:
+    entry = TABLE_DOCUMENT.dump(small_table())["entries"][SPACE.stem.key]
+    return spoiled(entries={"b": {**entry, **changes}})
 
 
 def spoiled(**changes: Any) -> str:
@@ -99,6 +113,16 @@ def spoiled(**changes: Any) -> str:
         (spoiled(key=None), "key"),
         (spoiled(entries={"b": {"median_ms": "fast"}}), "entries.b.median_ms"),
         (spoiled(entries=[]), "entries"),
+        (with_entry(median_ms=0), "entries.b: a median latency is positive, not 0.0 ms"),
+        (with_entry(median_ms=-1.5), "entries.b: a median latency is positive, not -1.5 ms"),
+        (with_entry(median_ms=float("nan")), "NaN is no number of JSON"),
+        (with_entry(median_ms=1).replace('"median_ms": 1,', '"median_ms": 1e999,'), "1e999 is no number of JSON"),
+        (with_entry(median_ms="inf"), "entries.b: a median latency is positive, not inf ms"),
+        (with_entry(interval_ms=[2.0, 1.0]), "entries.b: an interval goes from a positive low to a high, not from 2.0"),
+        (with_entry(interval_ms=[0.0, 1.0]), "entries.b: an interval goes"),
+        (with_entry(confidence=1.1), "entries.b: a confidence lies between 0 and 1, not at 1.1"),
+        (with_entry(rounds=0), "entries.b: nothing was measured in 0 rounds"),
+        (with_entry(samples=-1), "entries.b: nothing was measured"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
@@ -107,6 +131,13 @@ def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, 
     with pytest.raises(BadInputError, match=complaint) as caught:
         TABLE_DOCUMENT.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_json_cannot_say_is_never_written(tmp_path: Path) -> None:
+    hot = replace(ENVIRONMENT, state=replace(STATE, temperature_c=float("nan")))
+    with pytest.raises(SearcherError, match="a number that is not finite"):
+        TABLE_DOCUMENT.save(replace(small_table(), environment=hot), tmp_path / "table.json")
+    assert not list(tmp_path.iterdir())
 
 
 @given(st.binary(max_size=300))

@@ -7,6 +7,7 @@ features X of shape (n, d), K = X·Xᵀ is n×n however large d is, so that laye
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,13 +32,16 @@ def centred_gram(features: Tensor) -> Tensor:
 def linear_cka(first_gram: Tensor, second_gram: Tensor) -> Tensor:
     """Return ⟨K, L⟩ / (‖K‖·‖L‖) of two centred Gram matrices (n, n): a scalar within [0, 1].
 
-    A representation that is the same for all images has a zero Gram matrix and is similar to nothing: 0.
+    A representation that is the same for all images has a zero Gram matrix and is similar to nothing: 0. Gram matrices
+    that overflowed or hold no numbers are no representations, and the answer is NaN.
     """
     norms = torch.linalg.norm(first_gram) * torch.linalg.norm(second_gram)
     alignment = (first_gram * second_gram).sum()
     # The inner `where` keeps 0/0 out of the gradient, which the outer one alone would not.
-    positive = norms > 0
-    return torch.where(positive, alignment / torch.where(positive, norms, torch.ones_like(norms)), 0.0)
+    zero = norms == 0
+    similarity = torch.where(zero, 0.0, alignment / torch.where(zero, torch.ones_like(norms), norms))
+    # Anything finite over an overflow would be 0, which looks like an answer.
+    return torch.where(norms.isfinite(), similarity, math.nan)
 
 
 def representation_mutual_information(reference_grams: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import NasBench201Network
+from searcher.search.evaluator import UnscorableError
 from searcher.search.scores.cka import centred_gram, representation_mutual_information
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
@@ -19,6 +21,7 @@ from searcher.training.reference import Reference
 
 # RMI-NAS draws this many times the batch and keeps the images that the reference finds easiest.
 _POOL_FACTOR = 16
+_GREATEST_SEED = 2**63 - 1  # of torch's generators
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,21 @@ class RmiSettings:
     weight_decay: float = 5e-4
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse settings with which nothing can be trained.
+
+        Raises:
+            BadInputError: a value is out of its range.
+        """
+        if self.steps < 1 or self.batch_size < 2:
+            raise BadInputError(f"{self.steps} steps on a batch of {self.batch_size} train nothing")
+        if not (0 <= self.beta <= 1 and 0 < self.learning_rate < math.inf):
+            raise BadInputError("beta lies between 0 and 1, and the learning rate is positive")
+        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
+            raise BadInputError("momentum lies between 0 and 1, and the weight decay is not negative")
+        if not 0 <= self.seed <= _GREATEST_SEED:
+            raise BadInputError(f"a seed lies between 0 and {_GREATEST_SEED}, not at {self.seed}")
+
 
 @dataclass(frozen=True)
 class RmiScore:
@@ -55,6 +73,10 @@ class RmiScore:
 
     rmi: float
     loss: float
+
+
+class TrainingDivergedError(UnscorableError):
+    """The loss or a representation is no longer finite, so that there is no φ."""
 
 
 class RmiScorer:
@@ -86,6 +108,9 @@ class RmiScorer:
         """Train the representative of the architecture's `score_key` and return its score.
 
         A disconnected architecture is not trained: its representation carries nothing, so φ = 0.
+
+        Raises:
+            TrainingDivergedError: loss or representations became infinite or no numbers.
         """
         if not self._space.is_connected(architecture):
             return RmiScore(rmi=0.0, loss=float("inf"))
@@ -104,13 +129,15 @@ class RmiScorer:
             weight_decay=settings.weight_decay,
         )
         images = self._images.contiguous(memory_format=torch.channels_last)
-        for _ in range(settings.steps):
+        for step in range(settings.steps):
             optimizer.zero_grad()
             _, loss = self._rmi_and_loss(network, images)
+            self._require_finite(loss, step)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
             rmi, loss = self._rmi_and_loss(network, images)
+        self._require_finite(loss, settings.steps)
         return RmiScore(float(rmi), float(loss))
 
     def _rmi_and_loss(self, network: NasBench201Network, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +146,11 @@ class RmiScorer:
         task = torch.nn.functional.cross_entropy(logits, self._labels)
         beta = self._settings.beta
         return rmi, beta * (len(self._reference_grams) - rmi) + (1 - beta) * task
+
+    def _require_finite(self, loss: Tensor, step: int) -> None:
+        if not bool(loss.isfinite()):
+            rate = self._settings.learning_rate
+            raise TrainingDivergedError(f"its training diverged after {step} steps with the learning rate {rate:g}")
 
     def weights_seed(self, architecture: Architecture) -> int:
         """Return the seed of an architecture's first weights: of the search's seed and its text alone."""
