@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from profiler_agent.records import Settings
+from profiler_agent.records import RecordError, Settings
 from searcher.errors import BadInputError
 
-_SETTINGS = Settings()
+DEFAULTS = Settings()
 
 Space = Annotated[str, typer.Option(help="Search space.")]
 Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
@@ -23,33 +23,39 @@ Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
 Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Fresh processes; six and more give a 95% interval.")]
+Precision = Annotated[float, typer.Option(min=0.01, help="Half-width of the interval, in %, at which a block is done.")]
+Rounds = Annotated[int, typer.Option(min=1, help="The most fresh processes for a block; below eight none is done.")]
 Samples = Annotated[int, typer.Option(min=1, help="Raw samples per block and round.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
 def settings(
-    runtime: str = _SETTINGS.runtime,
-    threads: int = _SETTINGS.threads,
-    affinity: str | None = None,
-    optimization: str = _SETTINGS.optimization,
-    rounds: int = _SETTINGS.rounds,
-    samples: int = _SETTINGS.samples,
+    runtime: str,
+    threads: int,
+    affinity: str | None,
+    optimization: str,
+    precision_pct: float,
+    rounds: int,
+    samples: int,
 ) -> Settings:
     """Return the agent's settings that the options ask for.
 
     Raises:
-        BadInputError: the processors are not numbers.
+        BadInputError: the processors are not numbers, or a value is out of its range.
     """
-    return Settings(
-        runtime=runtime,
-        threads=threads,
-        affinity=None if affinity is None else _processors(affinity),
-        optimization=optimization,
-        rounds=rounds,
-        samples=samples,
-    )
+    try:
+        return Settings(
+            runtime=runtime,
+            threads=threads,
+            affinity=None if affinity is None else _processors(affinity),
+            optimization=optimization,
+            target_half_width_pct=precision_pct,
+            rounds=rounds,
+            samples=samples,
+        )
+    except RecordError as e:
+        raise BadInputError(str(e)) from e
 
 
 def require_positive(name: str, value: float | None) -> None:

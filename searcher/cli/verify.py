@@ -24,8 +24,9 @@ def command(
     python: options.Python = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
-    rounds: options.Rounds = 9,
-    samples: options.Samples = 20,
+    precision: options.Precision = options.DEFAULTS.target_half_width_pct,
+    rounds: options.Rounds = options.DEFAULTS.rounds,
+    samples: options.Samples = options.DEFAULTS.samples,
     as_json: options.Json = False,
 ) -> None:
     """Measure under the very conditions of the search's table; exit with 1 if no candidate keeps the limit."""
@@ -35,7 +36,7 @@ def command(
         space=space_named(found.space, found.export_cells),
         search=found,
         device=Device(device, python, identity, known_hosts),
-        settings=settings_of_key(found.table_key, rounds, samples),
+        settings=settings_of_key(found.table_key, precision, rounds, samples),
         top=top,
     )
     verified = show.run(verify_search(request))

@@ -42,6 +42,8 @@ _FEWEST_STEPS, _MOST_STEPS = 5, 100
 _NEW_PER_GENERATION = 6
 _WANTED_GENERATIONS = 12
 _TOP = 3
+# Overrunning the budget a little is better than a verdict from one round.
+_LEAST_VERIFY_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,9 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     )
     SEARCH_DOCUMENT.save(search, request.search)
     watch.lap("search")
-    settings = settings_of_key(table.key, Settings().rounds, Settings().samples)
-    budget_s = max(1.0, request.budget_s - watch.elapsed_s)
+    usual = Settings()
+    settings = settings_of_key(table.key, usual.target_half_width_pct, usual.rounds, usual.samples)
+    budget_s = max(_LEAST_VERIFY_S, request.budget_s - watch.elapsed_s)
     verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s), connect)
     VERIFICATION_DOCUMENT.save(verification, request.verification)
     watch.lap("verify")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from profiler_agent.records import Settings, TableKey
+from profiler_agent.records import RecordError, Settings, TableKey
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
@@ -70,28 +70,33 @@ def _export(space: NasBench201, chosen: tuple[Candidate, ...]) -> Work[list[Expo
     return models
 
 
-def settings_of_key(key: TableKey, rounds: int, samples: int) -> Settings:
+def settings_of_key(key: TableKey, precision_pct: float, rounds: int, samples: int) -> Settings:
     """Return settings that measure under a table's key.
 
     Args:
         key: of the table behind the search.
-        rounds: fresh processes.
+        precision_pct: half-width of the interval, in percent of the median, at which a network is done.
+        rounds: the most fresh processes for a network.
         samples: raw samples per network and round.
 
     Raises:
-        BadInputError: the key's affinity is neither `any` nor a list of processors.
+        BadInputError: the key's affinity is neither `any` nor a list of processors, or a value is out of range.
     """
     processors = key.affinity.split(",")
     if key.affinity != "any" and not all(part.isdecimal() for part in processors):
         raise BadInputError(f"the table's key has the affinity {key.affinity!r}, which names no processors such as 0,1")
     affinity = None if key.affinity == "any" else tuple(int(part) for part in processors)
-    return Settings(
-        runtime=key.runtime,
-        optimization=key.optimization,
-        precision=key.precision,
-        threads=key.threads,
-        affinity=affinity,
-        spinning=key.spinning,
-        rounds=rounds,
-        samples=samples,
-    )
+    try:
+        return Settings(
+            runtime=key.runtime,
+            optimization=key.optimization,
+            precision=key.precision,
+            threads=key.threads,
+            affinity=affinity,
+            spinning=key.spinning,
+            target_half_width_pct=precision_pct,
+            rounds=rounds,
+            samples=samples,
+        )
+    except RecordError as e:
+        raise BadInputError(str(e)) from e

@@ -24,7 +24,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance
 
 KEY = TableKey("x86_64-0", "onnxruntime", "1.31.1", "extended", "CPUExecutionProvider", "fp32", 1, "any", False, "hot")
-STATE = MachineState(None, (), (), None, None)
+STATE = MachineState(None, (), (), (), None, None)
 ENVIRONMENT = Environment(
     Machine("x86_64", "a processor", 2, "00", (), None), STATE, "Linux", "6", "glibc", "3.11", "2", None, None
 )
@@ -33,7 +33,7 @@ ENVIRONMENT = Environment(
 def measurement(name: str, rounds_ms: Sequence[float]) -> Measurement:
     """A block whose rounds have these medians, in ms."""
     batches = (
-        Measured("job", name, index, index, (round(ms * 1e6),) * 3, 1, True, False)
+        Measured("job", name, index, index, (round(ms * 1e6),) * 3, 1, 0, 0.0, True, False)
         for index, ms in enumerate(rounds_ms)
     )
     return Measurement(name, tuple(batches))
@@ -66,11 +66,11 @@ def agent_program(
                 continue
             samples = (round(latency_ms(block.block_id) * 1e6),) * job.settings.samples
             events += [
-                Measured(job.job_id, block.block_id, index, index, samples, 1, True, True)
+                Measured(job.job_id, block.block_id, index, index, samples, 1, 0, 0.0, True, True)
                 for index in range(job.settings.rounds)
             ]
         measured = len(job.blocks) - len(failing)
-        events.append(Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, STATE))
+        events.append(Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, None, STATE))
         return [format_event(event) for event in events] if change is None else change(events)
 
     return program

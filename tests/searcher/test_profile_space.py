@@ -157,7 +157,7 @@ def test_a_journal_on_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    event = Measured("job", "block", 0, 0, (1,), 1, True, True)
+    event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
     with (
         pytest.raises(BadInputError, match=r"cannot write the journal .*No space left"),
         Journal(tmp_path / "j") as one,

@@ -49,7 +49,7 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     events: tuple[Event, ...] = (
         Hello("job", "0.1.0", KEY, ENVIRONMENT, None, QUICK),
         *taken.rounds,
-        Done("job", 1, 0, 6, 1.0, STATE),
+        Done("job", 1, 0, 6, 1.0, None, STATE),
     )
     result = collect(events)
     models = [ExportedModel("b", Path("b.onnx"), "abc")]
