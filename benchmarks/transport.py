@@ -8,6 +8,7 @@ block the ratio of medians SSH ÷ first local run, beside second ÷ first local 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -21,7 +22,7 @@ from searcher.devices.device import Device
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.workflows.profile_space import ProfileRequest, profile_space
-from tests.loopback_sshd import LoopbackSshd
+from tests.loopback_sshd import LoopbackSshd, NoSshdError
 
 
 def main() -> None:
@@ -30,11 +31,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="fresh processes for each table")
     options = parser.parse_args()
     settings = Settings(rounds=options.rounds)
-    with tempfile.TemporaryDirectory() as folder, LoopbackSshd(Path(folder, "sshd")) as server:
-        over_ssh = Device(str(server.address), sys.executable, server.identity, server.known_hosts)
-        first = profile(Device(), settings, Path(folder, "first.json"))
-        remote = profile(over_ssh, settings, Path(folder, "remote.json"))
-        second = profile(Device(), settings, Path(folder, "second.json"))
+    try:
+        first, remote, second = three_tables(settings)
+    except NoSshdError as e:
+        sys.exit(f"benchmarks.transport needs a real SSH server: {e}")
     ratios = {
         block: {
             "ssh_over_local": round(remote.entry(block).median_ms / entry.median_ms, 4),
@@ -45,7 +45,10 @@ def main() -> None:
     result = {
         "benchmark": "transport",
         "machine": describe_machine(),
-        "rounds": options.rounds,
+        "settings": dataclasses.asdict(settings),
+        "table_key": dataclasses.asdict(first.key),
+        "space": first.space,
+        "versions": dict(first.provenance.versions),
         "same_key": first.key == remote.key == second.key,
         "same_blocks": set(first.entries) == set(remote.entries) == set(second.entries),
         "median_deviation_pct_ssh": deviation_pct(ratios, "ssh_over_local"),
@@ -53,6 +56,19 @@ def main() -> None:
         "ratios": ratios,
     }
     print(json.dumps(result))
+
+
+def three_tables(settings: Settings) -> tuple[LookupTable, LookupTable, LookupTable]:
+    """Profile locally, over SSH, and locally again.
+
+    Raises:
+        NoSshdError: this machine has no SSH server.
+    """
+    with tempfile.TemporaryDirectory() as folder, LoopbackSshd(Path(folder, "sshd")) as server:
+        over_ssh = Device(str(server.address), sys.executable, server.identity, server.known_hosts)
+        first = profile(Device(), settings, Path(folder, "first.json"))
+        remote = profile(over_ssh, settings, Path(folder, "remote.json"))
+        return first, remote, profile(Device(), settings, Path(folder, "second.json"))
 
 
 def profile(device: Device, settings: Settings, path: Path) -> LookupTable:

@@ -1,4 +1,7 @@
-"""A real OpenSSH server on the loopback address, with keys, configuration and home folder of its own."""
+"""A real OpenSSH server on the loopback address, with keys, configuration and home folder of its own.
+
+Benchmarks use it too, so it knows nothing of pytest; tests start it by way of sshd.py.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
-
-import pytest
 
 from searcher.devices.ssh_address import SshAddress
 
@@ -41,12 +42,19 @@ Subsystem sftp {sftp}
 """
 
 
+class NoSshdError(Exception):
+    """This machine has no OpenSSH server, or no program that makes keys."""
+
+
 class LoopbackSshd:
-    """Runs sshd while used as a context manager; skips the test where there is no sshd.
+    """Runs sshd while used as a context manager.
 
     Args:
         folder: where its files lie; made.
         sftp: the command that serves SFTP, instead of a sound one.
+
+    Raises:
+        NoSshdError: this machine has none.
 
     Attributes:
         address: where it listens, for the current user.
@@ -57,6 +65,8 @@ class LoopbackSshd:
 
     def __init__(self, folder: Path, *, sftp: str | None = None) -> None:
         self._program = shutil.which("sshd", path=_SEARCHED) or _no_sshd()
+        if shutil.which("ssh-keygen") is None:
+            _no_sshd()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.home = folder / "home"
@@ -85,7 +95,7 @@ class LoopbackSshd:
         self._process = subprocess.Popen(command)
         if not wait_until(self._answers, _START_TIMEOUT_S):
             self.stop()
-            pytest.fail(f"sshd does not start: {(self._folder / 'sshd.log').read_text()}")
+            raise RuntimeError(f"sshd does not start: {(self._folder / 'sshd.log').read_text()}")
 
     def stop(self) -> None:
         """End the server, its connections and what they started, each by its process id."""
@@ -161,9 +171,7 @@ def is_running(process_id: int) -> bool:
 
 
 def _no_sshd() -> NoReturn:
-    if os.environ.get("PROFILER_REQUIRE_SSHD") == "1":
-        pytest.fail("no sshd on this machine: install openssh-server")
-    pytest.skip("no sshd on this machine: install openssh-server to run this test")
+    raise NoSshdError("no sshd on this machine: install openssh-server and openssh-client")
 
 
 def _free_port() -> int:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from searcher.networks.resnet import ResNet20
+from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
+from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.loopback_sshd import LoopbackSshd
+from tests.searcher.builders import table
+from tests.sshd import sshd_or_skip
 
 QUICK = ("--rounds", "2", "--samples", "2")
 
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
-    with LoopbackSshd(tmp_path_factory.mktemp("sshd")) as server:
+    with sshd_or_skip(tmp_path_factory.mktemp("sshd")) as server:
         yield server
 
 
@@ -57,13 +61,51 @@ def test_profile_search_and_verify_over_ssh(sshd: LoopbackSshd, reference: Path,
     assert "reference accuracy" in searched.stderr
 
     verified = searcher("verify", "search.json", *over_ssh, *QUICK, "--json", folder=tmp_path)
-    # So few samples may well miss the limit; then the status says so, and the file says why.
+    # So few samples may well miss the limit; the next test decides it either way.
     document = json.loads((tmp_path / "verification.json").read_text())
     assert document == json.loads(verified.stdout)
     assert verified.returncode == (1 if document["winner"] is None else 0), verified.stderr
     assert document["first"] == document["candidates"][0]
     assert all(one["measured_ms"] > 0 for one in document["candidates"])
     assert document["device"]["fingerprint"] == tables[0].key.device_fingerprint
+
+
+@pytest.mark.parametrize(("limit_ms", "status"), [(1e6, 0), (1e-6, 1)])
+def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_ms: float, status: int) -> None:
+    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
+    space = NasBench201(cells_per_stage=1)
+    candidates = tuple(
+        Candidate(cell, space.score_key(space.parse(cell)), score, 1.0, score, True, 1, 1)
+        for cell, score in (
+            ("|nor_conv_1x1~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|", 2.0),
+            ("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", 1.0),
+        )
+    )
+    key = TABLE_DOCUMENT.load(tmp_path / "t.json").key
+    SEARCH_DOCUMENT.save(SearchResult("nasbench201", 1, 1, key, limit_ms, {}, candidates, (), ()), tmp_path / "s.json")
+    verified = searcher("verify", "s.json", *QUICK, folder=tmp_path)
+    assert verified.returncode == status, verified.stderr
+    document = json.loads((tmp_path / "verification.json").read_text())
+    assert [one["architecture"] for one in document["candidates"]] == [one.architecture for one in candidates]
+    if status == 0:
+        assert document["winner"] == document["first"] == document["candidates"][0]
+        assert document["reason"] is None
+    else:
+        assert document["winner"] is None
+        assert document["reason"].startswith("none of 2 candidates keeps 0.0000 ms; the fastest takes ")
+        assert verified.stderr.strip().splitlines()[-1] == f"searcher: {document['reason']}"
+
+
+def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], Path], tmp_path: Path) -> None:
+    TABLE_DOCUMENT.save(table(NasBench201(), lambda _block: 1.0), tmp_path / "t.json")
+    data = ("--data", f"cifar10:{data_file('cifar10_subset.npz')}", "--reference", data_file("resnet20_cifar10.pt"))
+    sizes = ("--steps", "1", "--batch-size", "8", "--population", "2", "--generations", "0")
+    searched = searcher("search", "--lut", "t.json", *data, *sizes, "--max-latency-ms", "1000", folder=tmp_path)
+    assert searched.returncode == 0, searched.stderr
+    assert "91.6" in searched.stderr
+    document = json.loads((tmp_path / "search.json").read_text())
+    assert document["settings"]["data"] == "cifar10"
+    assert document["settings"]["reference_accuracy_pct"] == pytest.approx(91.64, abs=0.01)
 
 
 def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: Path) -> None:

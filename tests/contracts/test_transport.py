@@ -18,6 +18,7 @@ from searcher.devices.ssh import SshTransport
 from searcher.devices.transport import RemoteProgramError, Transport, TransportError, UnsafePathError
 from tests.fakes import FakeTransport
 from tests.loopback_sshd import LoopbackSshd, is_running, wait_until
+from tests.sshd import sshd_or_skip
 
 SHOW_ARGUMENTS = (sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))")
 FAIL = ("sh", "-c", "echo one; echo two; echo 'no such model' >&2; exit 3")
@@ -56,7 +57,7 @@ def scripted(arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
-    with LoopbackSshd(tmp_path_factory.mktemp("sshd")) as server:
+    with sshd_or_skip(tmp_path_factory.mktemp("sshd")) as server:
         yield server
 
 

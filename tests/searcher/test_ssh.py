@@ -17,11 +17,12 @@ import pytest
 from searcher.devices.ssh import SshAddress, SshTransport
 from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
 from tests.loopback_sshd import LoopbackSshd, is_running, make_key, wait_until
+from tests.sshd import sshd_or_skip
 
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackSshd]:
-    with LoopbackSshd(tmp_path_factory.mktemp("sshd")) as server:
+    with sshd_or_skip(tmp_path_factory.mktemp("sshd")) as server:
         yield server
 
 
@@ -93,7 +94,7 @@ class TestHostKey:
         SshTransport.connect(sshd.address, identity=sshd.identity).close()
 
     def test_a_changed_one_is_refused_loudly(self, tmp_path: Path) -> None:
-        with LoopbackSshd(tmp_path / "sshd") as server:
+        with sshd_or_skip(tmp_path / "sshd") as server:
             old = fingerprint(server.known_hosts)
             server.change_host_key()
             with pytest.raises(HostKeyError, match="HAS CHANGED") as caught, connect(server):
@@ -187,12 +188,12 @@ class TestFilesAndPrograms:
 
     @pytest.mark.parametrize("sftp", ["/nonexistent", "echo 'a greeting from .bashrc'"])
     def test_no_sftp(self, tmp_path: Path, sftp: str) -> None:
-        server = LoopbackSshd(tmp_path / "sshd", sftp=sftp)
+        server = sshd_or_skip(tmp_path / "sshd", sftp=sftp)
         with server, pytest.raises(TransportError, match="could not offer SFTP"), connect(server):
             pass
 
     def test_mute_sftp(self, tmp_path: Path) -> None:
-        server = LoopbackSshd(tmp_path / "sshd", sftp="sleep 5")
+        server = sshd_or_skip(tmp_path / "sshd", sftp="sleep 5")
         keys = server.identity, server.known_hosts
         with server, pytest.raises(UnreachableError, match="stopped answering when it should offer SFTP"):
             SshTransport.connect(server.address, identity=keys[0], known_hosts=keys[1], timeout_s=0.5)
@@ -218,7 +219,7 @@ class TestFilesAndPrograms:
                 assert transport.send({"small": tmp_path / "small"}) == 1000
 
     def test_a_lost_link_is_noticed_at_both_ends(self, tmp_path: Path) -> None:
-        with LoopbackSshd(tmp_path / "sshd") as server, connect(server) as transport:
+        with sshd_or_skip(tmp_path / "sshd") as server, connect(server) as transport:
             lines = transport.run(["sh", "-c", "echo $$; sleep 100"])
             process_id = int(next(lines))
             server.drop_connections()
