@@ -45,7 +45,7 @@ def model(folder: Path, name: str, content: bytes) -> ExportedModel:
 class TestAgent:
     def test_its_files_are_the_package_s_own(self) -> None:
         files = agent_files()
-        assert {"profiler_agent/__init__.py", "profiler_agent/records.py"} <= set(files)
+        assert {"profiler_agent/__init__.py", "profiler_agent/records/__init__.py"} <= set(files)
         assert "profiler_agent/runtimes/__init__.py" in files
         assert all(name.endswith(".py") and path.is_file() for name, path in files.items())
 
@@ -69,10 +69,10 @@ class TestAgent:
             assert transport.files[f"{folder}/{name}"] == path.read_bytes()
 
     def test_a_changed_agent_gets_another_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        package = shutil.copytree(Path(records.__file__).parent, tmp_path / "profiler_agent")
+        package = shutil.copytree(Path(records.__file__).parents[1], tmp_path / "profiler_agent")
         transport = FakeTransport()
         folder = deploy_agent(transport)
-        monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+        monkeypatch.setattr(records, "__file__", str(package / "records" / "__init__.py"))
         assert deploy_agent(transport) == folder
         (package / "measure.py").write_text("changed = True\n")
         changed = deploy_agent(transport)
@@ -84,7 +84,7 @@ class TestAgent:
         folder = deploy_agent(transport)
         show = "import profiler_agent.records as records; print(records.__file__)"
         (line,) = transport.run([sys.executable, "-c", show], environment={"PYTHONPATH": folder})
-        assert line == str(tmp_path / folder / "profiler_agent" / "records.py")
+        assert line == str(tmp_path / folder / "profiler_agent" / "records" / "__init__.py")
 
     def test_the_marker_lists_the_files_hashes(self, tmp_path: Path) -> None:
         folder = deploy_agent(LocalTransport(tmp_path))
