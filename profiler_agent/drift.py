@@ -18,6 +18,9 @@ _REACH = 3
 # A reading is shifted only beyond what readings of the same state differ by anyway.
 _SIGMAS = 3
 _REFINEMENTS = 8
+# Readings near the level of an earlier job that show that the machine still reaches it, and how near that is.
+_FEWEST_REACHED = 3
+_KNOWN_REACH = 1.5
 
 
 class Steady(NamedTuple):
@@ -65,8 +68,15 @@ def _middle(ordered: Sequence[float]) -> float:
 class DriftMonitor:
     """Remembers the sentinel's readings of a job and tells which batches lie beside a shifted one."""
 
-    def __init__(self, tolerance_pct: float) -> None:
+    def __init__(self, tolerance_pct: float, known_ns: Optional[float] = None) -> None:
+        """Start without readings.
+
+        Args:
+            tolerance_pct: the relative shift that is worth noticing, in percent.
+            known_ns: the sentinel's latency in an earlier job; it is the level as soon as some readings reach it.
+        """
         self._tolerance = tolerance_pct / 100
+        self._known_ns = known_ns
         self._readings: Dict[Tuple[int, int], Sentinel] = {}
         self._medians: List[float] = []
         self._steady: Optional[Steady] = None
@@ -81,8 +91,20 @@ class DriftMonitor:
     def steady(self) -> Optional[Steady]:
         """The sentinel on the machine that is itself; None while readings are few."""
         if self._steady is None and len(self._medians) >= _FEWEST_READINGS:
-            self._steady = steady_state(self._medians, self._tolerance)
+            reached = [value for value in self._medians if self._is_known(value)]
+            like_before = len(reached) >= _FEWEST_REACHED
+            self._steady = steady_state(reached if like_before else self._medians, self._tolerance)
         return self._steady
+
+    @property
+    def change_pct(self) -> Optional[float]:
+        """By how much the machine differs from the earlier job, in percent; None if by no more than the tolerance."""
+        if self._known_ns is None or self.steady is None or self._is_known(self.steady.level_ns):
+            return None
+        return 100 * (self.steady.level_ns / self._known_ns - 1)
+
+    def _is_known(self, latency_ns: float) -> bool:
+        return self._known_ns is not None and abs(latency_ns / self._known_ns - 1) <= _KNOWN_REACH * self._tolerance
 
     @property
     def noise_floor_pct(self) -> Optional[float]:

@@ -22,7 +22,7 @@ class Ledger:
         self._rejected: Set[Tuple[str, int]] = set()
         self._failed: Set[str] = set()
         self._converged: Set[str] = set()
-        self.drift = DriftMonitor(job.settings.drift_tolerance_pct)
+        self.drift = DriftMonitor(job.settings.drift_tolerance_pct, job.settings.sentinel_ns)
         self.next_round = 0
         self.next_process = 0
 

@@ -217,12 +217,17 @@ class _Campaign:
         unstable = self._ledger.unstable()
         if unstable is not None:
             yield Warned("unsteady_machine", unstable)
-        floor_pct, target_pct = self._ledger.drift.noise_floor_pct, self._job.settings.target_half_width_pct
+        drift = self._ledger.drift
+        if drift.change_pct is not None:
+            sentence = f"the machine is not as it was: its sentinel is {drift.change_pct:+.1f}% off what it was"
+            yield Warned("machine_changed", sentence)
+        floor_pct, target_pct = drift.noise_floor_pct, self._job.settings.target_half_width_pct
         if floor_pct is not None and floor_pct > target_pct:
-            sentence = f"the noise floor of this machine, {floor_pct:.1f}%, is above the target of {target_pct:g}%"
+            sentence = f"single readings of the steady machine differ by {floor_pct:.1f}%, more than {target_pct:g}%"
             yield Warned("noise_floor", sentence)
         measured, failed = self._ledger.counts()
-        yield Done(self._job.job_id, measured, failed, rounds, seconds, floor_pct, read_state())
+        level_ns = None if drift.steady is None else drift.steady.level_ns
+        yield Done(self._job.job_id, measured, failed, rounds, seconds, level_ns, floor_pct, read_state())
 
 
 def shuffled(blocks: Sequence[JobBlock], seed: int, index: int) -> Dict[str, JobBlock]:

@@ -125,6 +125,7 @@ class Done:
         failed: blocks without one.
         rounds: rounds begun.
         seconds: duration of the job, of all its parts if it was resumed only of the last.
+        sentinel_ns: the sentinel's latency on the machine when it was itself, in ns; None where readings were few.
         noise_floor_pct: relative spread of the sentinel where it was not rejected, in percent; None below two
             readings. No measurement of this job can be trusted to less.
         state: of the machine when the job ended.
@@ -135,6 +136,7 @@ class Done:
     failed: int
     rounds: int
     seconds: float
+    sentinel_ns: Optional[float]
     noise_floor_pct: Optional[float]
     state: MachineState
 

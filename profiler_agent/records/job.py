@@ -38,6 +38,8 @@ class Settings:
         min_sample_ns: the least duration of a raw sample; short models are repeated inside one.
         target_half_width_pct: half-width of the interval, relative to the median, at which a block has converged.
         drift_tolerance_pct: shift of the sentinel that rejects what was measured beside it.
+        sentinel_ns: the sentinel's latency in an earlier job that this one is to be compared with, in ns: batches
+            taken while the machine is slower than then are rejected. None where there was none.
         timeout_s: silence of a worker after which its block counts as hanging.
         seed: of the orders and of the random inputs.
 
@@ -56,6 +58,7 @@ class Settings:
     min_sample_ns: int = 1_000_000
     target_half_width_pct: float = 1.0
     drift_tolerance_pct: float = 2.0
+    sentinel_ns: Optional[float] = None
     timeout_s: float = 120.0
     seed: int = 0
 
@@ -66,6 +69,8 @@ class Settings:
         for name in ("target_half_width_pct", "drift_tolerance_pct", "timeout_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise RecordError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.sentinel_ns is not None and not 0 < self.sentinel_ns < math.inf:
+            raise RecordError(f"sentinel_ns must be positive, not {self.sentinel_ns}")
         if self.seed < 0:
             raise RecordError(f"seed must not be negative, not {self.seed}")
         if self.affinity is not None and (not self.affinity or not all(0 <= cpu < 2**16 for cpu in self.affinity)):

@@ -13,7 +13,7 @@ from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.spaces.catalogue import space_named
 from searcher.verification.verification import VERIFICATION_DOCUMENT
-from searcher.workflows.verify_search import VerifyRequest, settings_of_key, verify_search
+from searcher.workflows.verify_search import VerifyRequest, settings_of_search, verify_search
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
         space=space_named(found.space, found.export_cells),
         search=found,
         device=Device(device, python, identity, known_hosts),
-        settings=settings_of_key(found.table_key, precision, rounds, samples),
+        settings=settings_of_search(found, precision, rounds, samples),
         top=top,
     )
     verified = show.run(verify_search(request))

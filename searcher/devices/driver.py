@@ -53,6 +53,7 @@ class JobResult:
         measurements: by block, in the order of first measurement; blocks that failed are not among them.
         failures: blocks that could not be measured.
         warnings: what the agent wants the reader to know.
+        done: what the agent said of the whole job.
         events: everything the agent said, in order.
     """
 
@@ -60,6 +61,7 @@ class JobResult:
     measurements: tuple[Measurement, ...]
     failures: tuple[Failed, ...]
     warnings: tuple[Warned, ...]
+    done: Done
     events: tuple[Event, ...]
 
     def require_complete(self) -> None:
@@ -109,17 +111,21 @@ def collect(events: Iterable[Event]) -> JobResult:
     """Gather the events of one whole job.
 
     Raises:
-        DeviceAnswerError: there is no `hello`.
+        DeviceAnswerError: there is no `hello`, or no `done` at the end.
     """
     kept = tuple(events)
     hello = next((event for event in kept if isinstance(event, Hello)), None)
     if hello is None:
         raise DeviceAnswerError("the agent said nothing")
+    done = kept[-1]
+    if not isinstance(done, Done):
+        raise DeviceAnswerError("the agent did not say that it was done")
     return JobResult(
         hello=hello,
         measurements=measurements_of(kept),
         failures=tuple(event for event in kept if isinstance(event, Failed)),
         warnings=tuple(event for event in kept if isinstance(event, Warned)),
+        done=done,
         events=kept,
     )
 

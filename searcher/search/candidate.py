@@ -67,6 +67,7 @@ class SearchResult:
         export_cells: cells per stage of the networks that latency is predicted for.
         score_cells: cells per stage of the networks that are trained for the score.
         table_key: key of the lookup table behind the predictions.
+        sentinel_ms: the sentinel's latency when that table was measured, in ms; None if it is not known.
         max_latency_ms: the limit.
         settings: of the search and its score.
         candidates: every architecture evaluated, best first.
@@ -83,6 +84,7 @@ class SearchResult:
     candidates: tuple[Candidate, ...]
     pareto: tuple[str, ...]
     history: tuple[GenerationRecord, ...]
+    sentinel_ms: float | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -37,6 +37,7 @@ def fill_table(
     """
     result.require_complete()
     hashes = {model.name: model.sha256 for model in models}
+    sentinel_ns = result.done.sentinel_ns
     target = result.hello.settings.target_half_width_pct
     return LookupTable(
         space=space,
@@ -54,6 +55,7 @@ def fill_table(
             # Sorted, so that the difference of two tables shows what changed and not what came first.
             for measurement in sorted(result.measurements, key=lambda one: one.block_id)
         },
+        sentinel_ms=None if sentinel_ns is None else round(sentinel_ns / 1e6, _MS_DIGITS),
     )
 
 

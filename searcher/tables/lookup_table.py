@@ -88,13 +88,19 @@ class Provenance:
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Measured blocks of one space under one key."""
+    """Measured blocks of one space under one key.
+
+    Attributes:
+        sentinel_ms: latency of the agent's sentinel when these blocks were measured, in ms: what is measured later
+            is comparable while the sentinel is as fast. None if the job had too few readings.
+    """
 
     space: str
     key: TableKey
     environment: Environment
     provenance: Provenance
     entries: Mapping[str, Entry]
+    sentinel_ms: float | None = None
     schema_version: int = SCHEMA_VERSION
 
     def entry(self, block_key: str) -> Entry:

@@ -30,7 +30,7 @@ from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest, search_space
-from searcher.workflows.verify_search import VerifyRequest, settings_of_key, verify_search
+from searcher.workflows.verify_search import VerifyRequest, settings_of_search, verify_search
 
 _PROFILE_SHARE, _REFERENCE_SHARE, _VERIFY_SHARE = 0.2, 0.33, 0.12
 _DATA = "digits"
@@ -180,8 +180,7 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     )
     SEARCH_DOCUMENT.save(search, request.search)
     watch.lap("search")
-    usual = Settings()
-    settings = settings_of_key(table.key, usual.target_half_width_pct, usual.rounds, usual.samples)
+    settings = settings_of_search(search)
     budget_s = max(_LEAST_VERIFY_S, request.budget_s - watch.elapsed_s)
     verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s), connect)
     VERIFICATION_DOCUMENT.save(verification, request.verification)

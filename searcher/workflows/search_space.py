@@ -86,6 +86,7 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
         export_cells=request.space.cells_per_stage,
         score_cells=request.score_cells,
         table_key=request.table.key,
+        sentinel_ms=request.table.sentinel_ms,
         max_latency_ms=limit_ms,
         settings={
             "rmi": dataclasses.asdict(request.rmi),

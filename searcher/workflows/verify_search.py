@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from profiler_agent.records import RecordError, Settings, TableKey
+from profiler_agent.records import RecordError, Settings
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
@@ -15,6 +15,8 @@ from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
 from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
+
+_USUAL = Settings()
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,16 @@ def _export(space: NasBench201, chosen: tuple[Candidate, ...]) -> Work[list[Expo
     return models
 
 
-def settings_of_key(key: TableKey, precision_pct: float, rounds: int, samples: int) -> Settings:
-    """Return settings that measure under a table's key.
+def settings_of_search(
+    search: SearchResult,
+    precision_pct: float = _USUAL.target_half_width_pct,
+    rounds: int = _USUAL.rounds,
+    samples: int = _USUAL.samples,
+) -> Settings:
+    """Return settings that measure as a search's table was measured: under its key, on a machine as fast as then.
 
     Args:
-        key: of the table behind the search.
+        search: with the key of its table, and the sentinel's latency then.
         precision_pct: half-width of the interval, in percent of the median, at which a network is done.
         rounds: the most fresh processes for a network.
         samples: raw samples per network and round.
@@ -82,6 +89,7 @@ def settings_of_key(key: TableKey, precision_pct: float, rounds: int, samples: i
     Raises:
         BadInputError: the key's affinity is neither `any` nor a list of processors, or a value is out of range.
     """
+    key = search.table_key
     processors = key.affinity.split(",")
     if key.affinity != "any" and not all(part.isdecimal() for part in processors):
         raise BadInputError(f"the table's key has the affinity {key.affinity!r}, which names no processors such as 0,1")
@@ -95,6 +103,7 @@ def settings_of_key(key: TableKey, precision_pct: float, rounds: int, samples: i
             affinity=affinity,
             spinning=key.spinning,
             target_half_width_pct=precision_pct,
+            sentinel_ns=None if search.sentinel_ms is None else search.sentinel_ms * 1e6,
             rounds=rounds,
             samples=samples,
         )

@@ -60,6 +60,24 @@ def test_few_readings_judge_nothing() -> None:
     assert monitor.problem(0, 0) is None
 
 
+def test_a_machine_that_is_slow_all_the_time_is_known_by_an_earlier_job() -> None:
+    monitor = DriftMonitor(2.0, known_ns=1e6)
+    for position, level in enumerate([1.35] * 30 + [1.0] * 4):
+        monitor.add(reading(0, position, level))
+    assert monitor.steady is not None
+    assert monitor.steady.level_ns == pytest.approx(1e6, rel=0.002)
+    assert [position for position in range(33) if monitor.problem(0, position)] == list(range(30))
+    assert monitor.change_pct is None
+
+
+def test_a_machine_that_never_is_as_before_says_so_and_goes_by_itself() -> None:
+    monitor = DriftMonitor(2.0, known_ns=1e6)
+    for position in range(20):
+        monitor.add(reading(0, position, 1.2))
+    assert not any(monitor.problem(0, position) for position in range(19))
+    assert monitor.change_pct == pytest.approx(20, abs=0.5)
+
+
 @given(st.lists(st.floats(1.0, 1e9), min_size=1, max_size=50))
 def test_any_readings_have_a_level_among_them(medians: list[float]) -> None:
     steady = steady_state(medians, 0.02)

@@ -44,7 +44,7 @@ MEASURED = Measured("job", "block", 0, 1, (2_000_000, 4_000_000, 3_000_000), 2, 
         Failed("job", "block", "crashed", "sentence with \n newline"),
         Sentinel("job", 0, 3, (1, 2), 4, 1.0),
         Rejected("job", "block", 3, "the sentinel beside it was +9.0% off"),
-        Done("job", 1, 0, 9, 1.5, None, read_environment().state),
+        Done("job", 1, 0, 9, 1.5, 1000.0, None, read_environment().state),
     ],
 )
 def test_events_survive_the_wire(event: Event) -> None:

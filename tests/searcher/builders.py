@@ -70,7 +70,7 @@ def agent_program(
                 for index in range(job.settings.rounds)
             ]
         measured = len(job.blocks) - len(failing)
-        events.append(Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, None, STATE))
+        events.append(Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, 80_000.0, 0.5, STATE))
         return [format_event(event) for event in events] if change is None else change(events)
 
     return program

@@ -49,7 +49,7 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     events: tuple[Event, ...] = (
         Hello("job", "0.1.0", KEY, ENVIRONMENT, None, QUICK),
         *taken.rounds,
-        Done("job", 1, 0, 6, 1.0, None, STATE),
+        Done("job", 1, 0, 6, 1.0, 80_000.0, 0.5, STATE),
     )
     result = collect(events)
     models = [ExportedModel("b", Path("b.onnx"), "abc")]
@@ -66,7 +66,7 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
     taken = measurement("b", (1.0,) * 6)
     hello, failed = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Failed("job", "c", "x", "why")
-    result = collect([hello, *taken.rounds, failed])
+    result = collect([hello, *taken.rounds, failed, Done("job", 1, 1, 6, 1.0, None, None, STATE)])
     with pytest.raises(MeasurementFailedError, match="c could not be measured: why"):
         fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {}, "0")
 
