@@ -74,7 +74,9 @@ def test_filling_refuses_a_job_with_a_failed_block() -> None:
 def test_filling_refuses_what_rounds_to_no_time_at_all() -> None:
     taken = measurement("b", (1e-9,) * 6)
     nothing = tuple(replace(one, samples_ns=(1,), inner_loops=10**9) for one in taken.rounds)
-    result = collect([Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *nothing])
+    result = collect(
+        [Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *nothing, Done("job", 1, 0, 6, 1.0, None, None, STATE)]
+    )
     with pytest.raises(MeasurementFailedError, match=r"of b cannot be used: a median latency is positive, not 0\.0 ms"):
         fill_table("space", "local", "now", result, [ExportedModel("b", Path("b"), "0")], {}, "0")
 
