@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from profiler_agent import __version__
+from profiler_agent.compare import compare, key_differences
 from profiler_agent.decoding import encode
 from profiler_agent.environment import fingerprint, read_boot_id, read_environment
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.journal import Journal, begin, partial_path, resume
+from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume
 from profiler_agent.measure import measure, probe
 from profiler_agent.records import (
     Done,
@@ -33,7 +34,7 @@ from profiler_agent.records import (
     measurements_of,
     parse_job,
 )
-from profiler_agent.report import machine_table, measurement_table
+from profiler_agent.report import comparison_table, machine_table, measurement_table
 from profiler_agent.runtimes import known_runtimes
 
 _USER_ERRORS = (
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="show tracebacks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_measure(commands.add_parser("measure", help="measure the latency of models"))
+    _add_compare(commands.add_parser("compare", help="compare two journals block by block"))
     info = commands.add_parser("info", help="what this machine is and which runtimes work here")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.set_defaults(command=_info)
@@ -134,6 +136,18 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on with the unfinished job in the journal, if there is one")
     add("--json", action="store_true", help="print the events as JSON lines")
     parser.set_defaults(command=_measure)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Compare two journals of `agent measure --out`: B against A, block by block."
+    parser.add_argument("first", type=Path, metavar="A", help="journal")
+    parser.add_argument("second", type=Path, metavar="B", help="journal")
+    parser.add_argument(
+        "--margin", type=_percent, default=2.0, metavar="PERCENT", help="counts as the same (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_compare)
 
 
 def _positive(text: str) -> int:
@@ -237,6 +251,21 @@ def _print_problem(event: Event) -> None:
         print(f"agent: warning: {event.sentence}", file=sys.stderr)
     elif isinstance(event, Done) and event.rounds == 0:
         print("agent: nothing was measured", file=sys.stderr)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    (_, first), (_, second) = read_journal(options.first), read_journal(options.second)
+    keys = [next((encode(event.key) for event in events if isinstance(event, Hello)), {}) for events in (first, second)]
+    blocks, whole = compare(measurements_of(first), measurements_of(second), options.margin, abs(options.seed))
+    differences = key_differences(keys[0], keys[1])
+    if options.json:
+        document = {"key_differences": differences, "blocks": [encode(one) for one in blocks], "whole": encode(whole)}
+        print(json.dumps(document, indent=2))
+    else:
+        for difference in differences:
+            print(f"measured under another key: {difference}")
+        print(comparison_table(blocks, whole))
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:

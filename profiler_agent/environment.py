@@ -10,10 +10,9 @@ import json
 import os
 import platform
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import List, Optional, Tuple
-
-import numpy
 
 from profiler_agent.decoding import encode
 from profiler_agent.records import Environment, Machine, MachineState
@@ -33,7 +32,7 @@ def read_environment(root: Path = ROOT) -> Environment:
         kernel=platform.release(),
         libc=" ".join(part for part in platform.libc_ver() if part),
         python=platform.python_version(),
-        numpy=numpy.__version__,
+        numpy=_installed_version("numpy"),
         memory_bytes=_memory_bytes(root, "MemTotal"),
         virtual_machine=_is_virtual(root),
     )
@@ -81,6 +80,14 @@ def read_state(root: Path = ROOT) -> MachineState:
         temperature_c=_temperature_c(root),
         memory_available_bytes=_memory_bytes(root, "MemAvailable"),
     )
+
+
+def _installed_version(package: str) -> str:
+    """Return a package's version without importing it: the agent itself stays small beside its worker."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _text(path: Path) -> Optional[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterable, List, Sequence, Tuple
 
+from profiler_agent.compare import Comparison
 from profiler_agent.records import Environment, Measurement
 
 
@@ -30,6 +31,16 @@ def _verdict(measurement: Measurement, target_half_width_pct: float) -> str:
     if measurement.unstable:
         return "no: every batch was rejected"
     return "yes" if measurement.converged(target_half_width_pct) else "no"
+
+
+def comparison_table(blocks: Iterable[Comparison], whole: Comparison) -> str:
+    """Return one line per block, and one for the whole."""
+    rows: List[Sequence[str]] = [("block", "B ÷ A", "95% interval", "p", "B is")]
+    for one in (*blocks, whole):
+        p_value = "" if one.p_value is None else f"{one.p_value:.3f}"
+        interval = f"{one.low:.4f} … {one.high:.4f}"
+        rows.append((one.block_id or "all together", f"{one.ratio:.4f}", interval, p_value, one.verdict))
+    return aligned(rows)
 
 
 def machine_table(environment: Environment, fingerprint: str, runtimes: Iterable[Tuple[str, str]]) -> str:

@@ -122,6 +122,17 @@ def test_interrupting_ends_with_130_and_no_partial_result(tmp_path: Path) -> Non
     assert not out.exists()
 
 
+def test_compare_holds_two_journals_against_each_other(tmp_path: Path) -> None:
+    model = write_convolution(tmp_path / "conv.onnx")
+    for name in ("a", "b"):
+        assert agent("measure", model, "--out", tmp_path / name, *QUICK).returncode == 0
+    document = json.loads(agent("compare", tmp_path / "a", tmp_path / "b", "--json").stdout)
+    assert document["key_differences"] == []
+    assert [one["block_id"] for one in document["blocks"]] == [str(model)]
+    assert "all together" in agent("compare", tmp_path / "a", tmp_path / "b").stdout
+    assert_one_sentence(agent("compare", tmp_path / "a", model), 2, "cannot read the journal")
+
+
 def test_info_tells_the_machine_and_the_runtimes() -> None:
     document = json.loads(agent("info", "--json").stdout)
     assert document["device_fingerprint"].startswith(document["environment"]["machine"]["architecture"])
