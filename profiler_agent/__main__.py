@@ -19,7 +19,7 @@ from profiler_agent.compare import compare, key_differences
 from profiler_agent.decoding import encode
 from profiler_agent.environment import fingerprint, read_boot_id, read_environment
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume
+from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume, same_job
 from profiler_agent.measure import measure, probe
 from profiler_agent.records import (
     Done,
@@ -176,6 +176,11 @@ def _measure(options: argparse.Namespace) -> int:
     reads_job = options.models == ["-"]
     job = parse_job(sys.stdin.read()) if reads_job else _job_of_files(options)
     show: Callable[[Event], None] = _print_line if reads_job or options.json else _print_problem
+    if options.out and options.out.exists():
+        if any(options.out.samefile(block.file) for block in job.blocks if Path(block.file).exists()):
+            raise BadInputError(f"--out {options.out} would replace a model")
+        if options.resume and not partial_path(options.out).exists():
+            return _already_complete(options.out, job)
     with ExitStack() as stack:
         known: Tuple[Event, ...] = ()
         journal: Optional[Journal] = None
@@ -196,6 +201,15 @@ def _measure(options: argparse.Namespace) -> int:
     if not failures:
         return 0
     return 2 if all(failure.code in _USER_ERRORS for failure in failures) else 1
+
+
+def _already_complete(out: Path, job: Job) -> int:
+    """Say that there is nothing to go on with: measuring again would replace finished data."""
+    known, _ = read_journal(out)
+    if not same_job(known, job):
+        raise BadInputError(f"{out} holds another job: other models or settings")
+    print(f"agent: nothing to resume: {out} is complete", file=sys.stderr)
+    return 0
 
 
 def _follow(

@@ -127,12 +127,17 @@ def resume(path: Path, job: Job) -> Resumed:
         file.close()
         raise BadInputError(f"{partial} does not even hold its job: remove it and start anew")
     known, events = _parse(whole, partial)
-    if replace(job, job_id=known.job_id, budget_s=known.budget_s) != known:
+    if not same_job(known, job):
         file.close()
         raise BadInputError(f"{partial} holds another job: other models or settings")
     file.seek(len(whole.encode("utf-8")))
     file.truncate()
     return Resumed(Journal(path, file), replace(known, budget_s=job.budget_s), events)
+
+
+def same_job(known: Job, job: Job) -> bool:
+    """Tell whether two jobs ask for the same; their ids and budgets may differ."""
+    return replace(job, job_id=known.job_id, budget_s=known.budget_s) == known
 
 
 def read_journal(path: Path) -> Tuple[Job, Tuple[Event, ...]]:

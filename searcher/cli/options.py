@@ -58,6 +58,16 @@ def settings(
         raise BadInputError(str(e)) from e
 
 
+def require_other_file(out: Path, source: Path) -> None:
+    """Refuse an output that would replace the command's own input.
+
+    Raises:
+        BadInputError: both are one file.
+    """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise BadInputError(f"--out {out} would replace the input of that name")
+
+
 def require_positive(name: str, value: float | None) -> None:
     """Refuse a number that is neither left out nor positive and finite.
 

@@ -39,6 +39,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Search and write every candidate, ranked."""
+    options.require_other_file(out, lut)
     options.require_positive("--max-latency-ms", max_latency_ms)
     options.require_positive("--budget-s", budget_s)
     table = TABLE_DOCUMENT.load(lut)

@@ -30,6 +30,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Measure under the very conditions of the search's table; exit with 1 if no candidate keeps the limit."""
+    options.require_other_file(out, search)
     found = SEARCH_DOCUMENT.load(search)
     VERIFICATION_DOCUMENT.require_writable(out)
     request = VerifyRequest(

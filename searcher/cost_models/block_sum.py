@@ -6,6 +6,7 @@ space's computation form: dead edges pruned, identical pools merged, as the runt
 
 from __future__ import annotations
 
+from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.space import SearchSpace
@@ -19,8 +20,11 @@ class BlockSum:
         """Take a table that holds every block of the space.
 
         Raises:
+            BadInputError: the table is of another space.
             MissingBlockError: the table lacks blocks; the message names the first.
         """
+        if table.space != space.name:
+            raise BadInputError(f"the table is of the space {table.space!r}, not of {space.name!r}")
         missing = [block.key for block in space.all_blocks() if block.key not in table.entries]
         if missing:
             others = f" and {len(missing) - 1} more blocks" if len(missing) > 1 else ""

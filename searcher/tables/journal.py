@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
@@ -45,12 +46,27 @@ class Journal:
         """
         try:
             if self._file is None:
-                self._file = self._partial.open("w", encoding="utf-8")
+                self._file = self._begin()
             self._file.write(format_event(event) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as e:
             raise BadInputError(f"cannot write the journal {self._partial}: {e.strerror or e}") from e
+
+    def _begin(self) -> TextIO:
+        """Open the partial journal for this run alone, and empty it only when it is ours.
+
+        Raises:
+            BadInputError: another run is writing it.
+        """
+        file = self._partial.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            file.close()
+            raise BadInputError(f"{self._partial} is being written by another run") from e
+        file.truncate(0)
+        return file
 
     def sha256(self) -> str:
         """Return the hexadecimal hash of the bytes written so far."""

@@ -122,6 +122,18 @@ def test_interrupting_ends_with_130_and_no_partial_result(tmp_path: Path) -> Non
     assert not out.exists()
 
 
+def test_an_output_never_replaces_a_model_and_a_finished_journal_is_kept(tmp_path: Path) -> None:
+    model, out = write_convolution(tmp_path / "conv.onnx"), tmp_path / "out.jsonl"
+    before = model.read_bytes()
+    assert_one_sentence(agent("measure", model, "--out", model, *QUICK), 2, "would replace a model")
+    assert model.read_bytes() == before
+    assert agent("measure", model, "--out", out, *QUICK).returncode == 0
+    finished = out.read_bytes()
+    assert_one_sentence(agent("measure", model, "--out", out, "--resume", *QUICK), 0, "nothing to resume")
+    assert_one_sentence(agent("measure", model, "--out", out, "--resume", "--rounds", "3"), 2, "holds another job")
+    assert out.read_bytes() == finished
+
+
 def test_compare_holds_two_journals_against_each_other(tmp_path: Path) -> None:
     model = write_convolution(tmp_path / "conv.onnx")
     for name in ("a", "b"):

@@ -8,6 +8,7 @@ import pytest
 
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.cost_model import ImpossibleLimitError, latency_range
+from searcher.errors import BadInputError
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import MissingBlockError
@@ -65,6 +66,11 @@ def test_a_table_that_lacks_a_block_is_refused() -> None:
     entries = {key: entry for key, entry in whole.entries.items() if key != lost}
     with pytest.raises(MissingBlockError, match=f"the table lacks {lost} of the space nasbench201"):
         BlockSum(SPACE, replace(whole, entries=entries))
+
+
+def test_a_table_of_another_space_is_refused() -> None:
+    with pytest.raises(BadInputError, match="of the space 'darts', not of 'nasbench201'"):
+        BlockSum(SPACE, replace(table(SPACE, latency_ms), space="darts"))
 
 
 def test_the_range_is_that_of_connected_architectures(model: BlockSum) -> None:

@@ -249,6 +249,12 @@ def test_a_limit_that_none_can_keep_is_answered_with_the_least(searcher: Run, lu
     assert not (tmp_path / "s.json").exists()
 
 
+def test_an_output_never_replaces_the_input(searcher: Run, lut: Path) -> None:
+    before = lut.read_bytes()
+    assert_one_sentence(searcher("search", "--lut", lut, "--out", lut), 2, "would replace the input")
+    assert lut.read_bytes() == before
+
+
 def test_a_table_that_lacks_a_block_is_refused(searcher: Run, lut: Path) -> None:
     whole = TABLE_DOCUMENT.load(lut)
     entries = {key: entry for key, entry in whole.entries.items() if key != SPACE.stem.key}

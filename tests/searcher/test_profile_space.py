@@ -199,3 +199,14 @@ def test_places_that_cannot_be_written_are_found_before_the_device_is_asked(tmp_
 
 def _never_run(_arguments: Sequence[str], _standard_input: bytes) -> Iterable[str]:
     pytest.fail("the device was asked")
+
+
+def test_two_runs_never_write_one_journal(tmp_path: Path) -> None:
+    path = journal_path(tmp_path / "table.json")
+    event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
+    with Journal(path) as first, Journal(path) as second:
+        first.append(event)
+        with pytest.raises(BadInputError, match="is being written by another run"):
+            second.append(event)
+        first.append(event)
+        assert len(partial_path(path).read_text().splitlines()) == 2
