@@ -20,8 +20,9 @@ from typing import Any
 
 import profiler_agent
 from benchmarks.machine import describe_machine
+from profiler_agent.launch import RUN_WORKER
 from profiler_agent.orders import WorkOrder, format_order
-from profiler_agent.records import Settings
+from profiler_agent.records import JobBlock, Settings
 from profiler_agent.runtimes import load_runtime
 
 _BARE = """
@@ -32,7 +33,6 @@ session.run(None, {session.get_inputs()[0].name: array})
 print("ready", flush=True)
 sys.stdin.read()
 """
-_WORKER = "import sys; sys.path.pop(0); from profiler_agent.worker import main; main()"
 _PARENT = "import profiler_agent.__main__; print('ready', flush=True); import sys; sys.stdin.read()"
 _EMPTY = "print('ready', flush=True); import sys; sys.stdin.read()"
 
@@ -67,14 +67,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
-    order = format_order(WorkOrder("onnxruntime", Settings(), (), list_operations=False))
     kinds: dict[str, list[tuple[float, float]]] = {"bare": [], "worker": [], "parent": [], "python": []}
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.onnx")
         model.write_bytes(load_runtime("onnxruntime").sentinel_model)
+        # With a block to measure the worker is still there when its memory is read; it ends with its input.
+        block = JobBlock("model", str(model), "")
+        order = format_order(WorkOrder("onnxruntime", Settings(), (block,), list_operations=False))
         for _ in range(options.runs):
             kinds["bare"].append(start(_BARE, str(model)))
-            kinds["worker"].append(start(_WORKER, first_line=order))
+            kinds["worker"].append(start(RUN_WORKER, first_line=order))
             kinds["parent"].append(start(_PARENT))
             kinds["python"].append(start(_EMPTY))
     print(json.dumps(summary(kinds, options.runs)))

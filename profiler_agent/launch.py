@@ -16,7 +16,7 @@ from profiler_agent.orders import Reply, WorkOrder, format_order, parse_reply
 
 _STDERR_TAIL = 300
 # The package is found by path; the current folder, which may hold anything, is not searched for modules.
-_RUN_WORKER = "import sys; sys.path.pop(0); from profiler_agent.worker import main; main()"
+RUN_WORKER = "import sys; sys.path.pop(0); from profiler_agent.worker import main; main()"
 
 
 class WorkerCrash(AgentError):  # noqa: N818 - a crash is what it is, in the words of the documentation
@@ -40,7 +40,7 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
     """
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", _RUN_WORKER],
+            [sys.executable, "-c", RUN_WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -15,7 +15,7 @@ ORDER = WorkOrder("onnxruntime", Settings(timeout_s=20.0), (), list_operations=F
 
 
 def run_instead(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    monkeypatch.setattr(launch, "_RUN_WORKER", program)
+    monkeypatch.setattr(launch, "RUN_WORKER", program)
 
 
 def test_a_real_worker_gets_ready_and_ends() -> None:
