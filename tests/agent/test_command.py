@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,8 @@ def agent(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProces
 def assert_one_sentence(result: subprocess.CompletedProcess[str], status: int, part: str) -> None:
     assert result.returncode == status, result.stderr
     assert part in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith(("usage:", "  "))]
+    assert len(lines) == 1, result.stderr
 
 
 def test_measure_writes_a_journal_with_all_raw_samples(tmp_path: Path) -> None:
@@ -82,6 +85,9 @@ def test_nothing_measured_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
         (("{model}", "--optimization", "most"), "unknown optimisation level"),
         (("{dynamic}",), "has the dynamic shape"),
         (("{model}", "{model}"), "names one block twice"),
+        (("{model}", "--seed", "-1"), "--seed: -1 is negative"),
+        (("{model}", "--precision", "nan"), "--precision: nan is not a positive number"),
+        (("{model}", "--affinity", "0,x"), "--affinity: invalid list of processors value: '0,x'"),
         (("{model}", "--out", "/nowhere/out.jsonl"), "cannot write /nowhere/out.jsonl.partial"),
     ],
 )
@@ -113,13 +119,42 @@ def test_a_reader_that_goes_away_ends_the_agent(tmp_path: Path) -> None:
 def test_interrupting_ends_with_130_and_no_partial_result(tmp_path: Path) -> None:
     model, out = write_convolution(tmp_path / "conv.onnx"), tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "profiler_agent", "measure", str(model), "--json", "--rounds", "500"]
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.readline()
     os.kill(process.pid, 15)
     assert process.wait(timeout=30) == 130
     process.stdout.close()
+    assert process.stderr.read() == f"agent: interrupted; --resume goes on with {out}.partial\n"
+    process.stderr.close()
     assert not out.exists()
+
+
+def test_an_interrupt_at_any_moment_shows_no_traceback(tmp_path: Path) -> None:
+    model = write_identity(tmp_path / "m.onnx")
+    command = [sys.executable, "-m", "profiler_agent", "measure", str(model), "--rounds", "500"]
+    for delay_s in (0.06, 0.1, 0.15, 0.2, 0.3):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        # A shell shows both as 130: an exit with that status, and a death by the signal.
+        assert process.returncode in (130, -signal.SIGINT)
+        assert "Traceback" not in errors
+
+
+def test_an_output_that_takes_nothing_is_one_sentence(tmp_path: Path) -> None:
+    model = write_identity(tmp_path / "m.onnx")
+    command = [sys.executable, "-m", "profiler_agent", "measure", str(model), "--json", *QUICK]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "agent: cannot write the results: no space is left where they go\n",
+    )
+    closed = subprocess.run(["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, timeout=60)
+    assert (closed.returncode, closed.stderr) == (0, b"")
 
 
 def test_an_output_never_replaces_a_model_and_a_finished_journal_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""`agent measure`: models or a job in, a journal, events or a table out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from profiler_agent.commands import options as kinds
+from profiler_agent.errors import BadInputError
+from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume, same_job
+from profiler_agent.measure import measure
+from profiler_agent.records import (
+    Done,
+    Event,
+    Failed,
+    Hello,
+    Job,
+    JobBlock,
+    Settings,
+    Warned,
+    format_event,
+    measurements_of,
+    parse_job,
+)
+from profiler_agent.report import measurement_table
+
+_USER_ERRORS = (
+    "unreadable_model",
+    "dynamic_shape",
+    "wrong_shape",
+    "unknown_input",
+    "unsupported_input",
+    "wrong_file",
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's options."""
+    parser.description = "Measure models; or, given -, a job document on standard input, answered in JSON lines."
+    default = Settings()
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help=".onnx files, or - for a job on standard input")
+    add("--runtime", default=default.runtime, help="identifier or family (%(default)s)")
+    add("--optimization", default=default.optimization, help="disabled, basic, extended or all (%(default)s)")
+    add("--threads", type=kinds.positive, default=default.threads, help="threads of one operator (%(default)s)")
+    add("--affinity", type=kinds.processors, help="processors to pin to, such as 0,1 (the system's choice)")
+    add("--spinning", action="store_true", help="let idle threads of the runtime spin")
+    text = "half-width of the interval, relative to the median, at which a model is done (%(default)s%%)"
+    add("--precision", type=kinds.percent, default=default.target_half_width_pct, metavar="PERCENT", help=text)
+    text = "the most fresh processes per model (%(default)s)"
+    add("--rounds", type=kinds.positive, default=default.rounds, help=text)
+    text = "raw samples per model and round (%(default)s)"
+    add("--samples", type=kinds.positive, default=default.samples, help=text)
+    text = "silence that counts as hanging (%(default)s)"
+    add("--timeout-s", type=kinds.positive_number, default=default.timeout_s, help=text)
+    text = "start no round, after the first, that would end later than this many seconds"
+    add("--budget-s", type=kinds.positive_number, help=text)
+    add("--seed", type=kinds.natural, default=default.seed, help="of orders and inputs (%(default)s)")
+    text = "shape of a dynamic input; may be repeated"
+    add("--shape", action="append", default=[], type=kinds.shape, metavar="NAME=1x3x32x32", help=text)
+    add("--out", type=Path, metavar="FILE", help="journal with all raw samples, as JSON lines")
+    add("--resume", action="store_true", help="go on with the unfinished job in the journal, if there is one")
+    add("--json", action="store_true", help="print the events as JSON lines")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, and return the exit status."""
+    reads_job = options.models == ["-"]
+    job = parse_job(sys.stdin.read()) if reads_job else _job_of_files(options)
+    show: Callable[[Event], None] = _print_line if reads_job or options.json else _print_problem
+    if options.out and options.out.exists():
+        if any(options.out.samefile(block.file) for block in job.blocks if Path(block.file).exists()):
+            raise BadInputError(f"--out {options.out} would replace a model")
+        if options.resume and not partial_path(options.out).exists():
+            return _already_complete(options.out, job)
+    with ExitStack() as stack:
+        known: Tuple[Event, ...] = ()
+        journal: Optional[Journal] = None
+        if options.out and options.resume and partial_path(options.out).exists():
+            resumed = resume(options.out, job)
+            journal, job, known = stack.enter_context(resumed.journal), resumed.job, resumed.events
+        elif options.out:
+            journal = stack.enter_context(begin(options.out, job))
+        try:
+            events = _follow(measure(job, known), known, show, journal)
+        except KeyboardInterrupt:
+            if journal is not None:
+                print(f"agent: interrupted; --resume goes on with {partial_path(options.out)}", file=sys.stderr)
+            raise
+        measurements = measurements_of((*known, *events))
+        if journal is not None and measurements:
+            journal.finish()
+        elif journal is not None:
+            partial_path(options.out).unlink()
+    if show is _print_problem and measurements:
+        print(measurement_table(measurements, job.settings.target_half_width_pct))
+    failures = [event for event in (*known, *events) if isinstance(event, Failed)]
+    if not failures:
+        return 0
+    return 2 if all(failure.code in _USER_ERRORS for failure in failures) else 1
+
+
+def _already_complete(out: Path, job: Job) -> int:
+    """Say that there is nothing to go on with: measuring again would replace finished data."""
+    known, _ = read_journal(out)
+    if not same_job(known, job):
+        raise BadInputError(f"{out} holds another job: other models or settings")
+    print(f"agent: nothing to resume: {out} is complete", file=sys.stderr)
+    return 0
+
+
+def _follow(
+    events: Iterable[Event], known: Sequence[Event], show: Callable[[Event], None], journal: Optional[Journal]
+) -> List[Event]:
+    """Write and show events as they come, and return them."""
+    earlier = [event.key for event in known if isinstance(event, Hello)]
+    kept: List[Event] = []
+    for event in events:
+        if isinstance(event, Hello) and earlier and event.key != earlier[-1]:
+            raise BadInputError("the job was begun under another key: another machine, runtime or affinity")
+        if journal is not None:
+            journal.append(event)
+        kept.append(event)
+        show(event)
+    return kept
+
+
+def _job_of_files(options: argparse.Namespace) -> Job:
+    settings = Settings(
+        runtime=options.runtime,
+        optimization=options.optimization,
+        threads=options.threads,
+        affinity=options.affinity,
+        spinning=options.spinning,
+        rounds=options.rounds,
+        samples=options.samples,
+        target_half_width_pct=options.precision,
+        timeout_s=options.timeout_s,
+        seed=options.seed,
+    )
+    shapes = dict(options.shape)
+    blocks = tuple(_block_of_file(Path(model), shapes) for model in options.models)
+    return Job(uuid.uuid4().hex, blocks, settings, options.budget_s)
+
+
+def _block_of_file(model: Path, shapes: Dict[str, Tuple[int, ...]]) -> JobBlock:
+    try:
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    except OSError as e:
+        raise BadInputError(f"cannot read the model {model}: {e.strerror}") from e
+    return JobBlock(str(model), str(model), digest, shapes)
+
+
+def _print_line(event: Event) -> None:
+    print(format_event(event), flush=True)
+
+
+def _print_problem(event: Event) -> None:
+    if isinstance(event, Failed):
+        print(f"agent: {event.block_id}: {event.sentence}", file=sys.stderr)
+    elif isinstance(event, Warned):
+        print(f"agent: warning: {event.sentence}", file=sys.stderr)
+    elif isinstance(event, Done) and event.rounds == 0:
+        print("agent: nothing was measured", file=sys.stderr)
