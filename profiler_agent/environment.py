@@ -12,12 +12,12 @@ import platform
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 
 from profiler_agent.decoding import encode
 from profiler_agent.records import Environment, Machine, MachineState
+from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, read_text, temperature_c
 
-ROOT = Path("/")
 _CPU_NAME_FIELDS = ("model name", "Model", "Hardware", "CPU part")
 _CPU_FEATURE_FIELDS = ("flags", "Features")
 _FINGERPRINT_DIGITS = 12
@@ -40,15 +40,15 @@ def read_environment(root: Path = ROOT) -> Environment:
 
 def read_machine(root: Path = ROOT) -> Machine:
     """Read what does not change between runs on this machine."""
-    processors = _text(root / "proc/cpuinfo") or ""
+    processors = read_text(root / "proc/cpuinfo") or ""
     features = sorted((_cpu_field(processors, _CPU_FEATURE_FIELDS) or "").split())
-    board = _text(root / "proc/device-tree/model")
+    board = read_text(root / "proc/device-tree/model")
     return Machine(
         architecture=platform.machine(),
         cpu_model=_cpu_model(processors),
         cpu_count=os.cpu_count() or 1,
         cpu_features_sha256=hashlib.sha256(" ".join(features).encode()).hexdigest()[:16],
-        clusters=tuple(_text(policy / "related_cpus") or "?" for policy in _cpu_policies(root)),
+        clusters=tuple(read_text(policy / "related_cpus") or "?" for policy in cpu_policies(root)),
         board=board.strip("\0 \n") if board else None,
     )
 
@@ -64,20 +64,20 @@ def fingerprint(machine: Machine) -> str:
 
 def read_boot_id(root: Path = ROOT) -> Optional[str]:
     """Return the kernel's identity of the current boot."""
-    return _text(root / "proc/sys/kernel/random/boot_id")
+    return read_text(root / "proc/sys/kernel/random/boot_id")
 
 
 def read_state(root: Path = ROOT) -> MachineState:
     """Read what may change from one moment to the next."""
-    load = _text(root / "proc/loadavg")
-    policies = _cpu_policies(root)
+    load = read_text(root / "proc/loadavg")
+    policies = cpu_policies(root)
     return MachineState(
         load_1m=float(load.split()[0]) if load else None,
-        governors=tuple(_text(policy / "scaling_governor") or "unknown" for policy in policies),
-        frequencies_mhz=_frequencies_mhz(policies, "scaling_cur_freq"),
+        governors=tuple(read_text(policy / "scaling_governor") or "unknown" for policy in policies),
+        frequencies_mhz=frequencies_mhz(policies, "scaling_cur_freq"),
         # No part of the machine's identity: switching turbo off changes it.
-        max_frequencies_mhz=_frequencies_mhz(policies, "cpuinfo_max_freq"),
-        temperature_c=_temperature_c(root),
+        max_frequencies_mhz=frequencies_mhz(policies, "cpuinfo_max_freq"),
+        temperature_c=temperature_c(root),
         memory_available_bytes=_memory_bytes(root, "MemAvailable"),
     )
 
@@ -88,19 +88,6 @@ def _installed_version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _text(path: Path) -> Optional[str]:
-    """Read a small file of the kernel's; None where it is missing, denied or fails to answer."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
-
-
-def _integer(path: Path) -> Optional[int]:
-    text = _text(path)
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
 
 
 def _cpu_field(processors: str, names: Tuple[str, ...]) -> Optional[str]:
@@ -119,39 +106,13 @@ def _cpu_model(processors: str) -> str:
     return f"{name} ({'/'.join(known)})" if known else name
 
 
-def _cpu_policies(root: Path) -> List[Path]:
-    """Return the frequency domains (clusters), in the kernel's order."""
-    folder = root / "sys/devices/system/cpu/cpufreq"
-    try:
-        return sorted(folder.glob("policy*"), key=lambda path: int(path.name[len("policy") :]))
-    except (OSError, ValueError):
-        return []
-
-
-def _frequencies_mhz(policies: List[Path], name: str) -> Tuple[float, ...]:
-    readings = [_integer(policy / name) for policy in policies]
-    return tuple(khz / 1000 for khz in readings if khz is not None)
-
-
-def _temperature_c(root: Path) -> Optional[float]:
-    """Return the hottest thermal zone."""
-    try:
-        zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    except OSError:
-        return None
-    readings = [_integer(zone) for zone in zones]
-    # Unconnected sensors report absurd values; silicon works between these bounds.
-    degrees = [value / 1000 for value in readings if value is not None and -40_000 < value < 150_000]
-    return max(degrees) if degrees else None
-
-
 def _memory_bytes(root: Path, field: str) -> Optional[int]:
-    match = re.search(rf"^{field}:\s*(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
+    match = re.search(rf"^{field}:\s*(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
 
 
 def _is_virtual(root: Path) -> Optional[bool]:
-    processors = _text(root / "proc/cpuinfo")
+    processors = read_text(root / "proc/cpuinfo")
     if processors is None:
         return None
     features = _cpu_field(processors, _CPU_FEATURE_FIELDS) or ""

@@ -1,0 +1,112 @@
+"""The small files and tools in which a machine tells what it does: read without root, None where it tells nothing.
+
+Every reader takes the root of the file system, so that tests can point it at a recorded tree.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Tuple
+
+ROOT = Path("/")
+_TOOL_TIMEOUT_S = 2
+# Unconnected sensors report absurd values; silicon works between these bounds.
+_COLDEST_C, _HOTTEST_C = -40, 150
+
+
+class ThermalZone(NamedTuple):
+    """One temperature sensor that the kernel steers by.
+
+    Attributes:
+        kind: what the kernel calls it, such as `cpu-thermal`.
+        temperature_c: what it reads.
+        limit_c: where the kernel begins to slow the machine (its lowest passive trip point), or None.
+    """
+
+    kind: str
+    temperature_c: float
+    limit_c: Optional[float]
+
+
+def read_text(path: Path) -> Optional[str]:
+    """Read a small file; None where it is missing, denied or fails to answer."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def read_integer(path: Path) -> Optional[int]:
+    """Read a file that holds one integer."""
+    found = read_text(path)
+    return int(found) if found is not None and re.fullmatch(r"-?\d{1,18}", found) else None
+
+
+def folders(parent: Path, pattern: str) -> List[Path]:
+    """Return what matches in a folder, by the numbers in the names; nothing where it is missing or denied."""
+    try:
+        return sorted(parent.glob(pattern), key=lambda path: (int("0" + re.sub(r"\D", "", path.name)), path.name))
+    except OSError:
+        return []
+
+
+def cpu_policies(root: Path) -> List[Path]:
+    """Return the folders of the frequency domains (clusters), in the kernel's order."""
+    return folders(root / "sys/devices/system/cpu/cpufreq", "policy*")
+
+
+def frequencies_mhz(policies: List[Path], name: str) -> Tuple[float, ...]:
+    """Return one of the frequencies that each domain tells, such as `scaling_cur_freq`, in MHz."""
+    readings = [read_integer(policy / name) for policy in policies]
+    return tuple(khz / 1000 for khz in readings if khz is not None)
+
+
+def thermal_zones(root: Path) -> List[ThermalZone]:
+    """Return the thermal zones that read something possible."""
+    zones = []
+    for folder in folders(root / "sys/class/thermal", "thermal_zone*"):
+        millidegrees = read_integer(folder / "temp")
+        if millidegrees is not None and _COLDEST_C < millidegrees / 1000 < _HOTTEST_C:
+            kind = read_text(folder / "type") or folder.name
+            zones.append(ThermalZone(kind, millidegrees / 1000, _passive_limit_c(folder)))
+    return zones
+
+
+def _passive_limit_c(folder: Path) -> Optional[float]:
+    limits = []
+    for kind in folders(folder, "trip_point_*_type"):
+        millidegrees = read_integer(folder / kind.name.replace("_type", "_temp"))
+        if read_text(kind) == "passive" and millidegrees is not None and 0 < millidegrees / 1000 < _HOTTEST_C:
+            limits.append(millidegrees / 1000)
+    return min(limits, default=None)
+
+
+def temperature_c(root: Path) -> Optional[float]:
+    """Return the temperature of the hottest thermal zone."""
+    return max((zone.temperature_c for zone in thermal_zones(root)), default=None)
+
+
+def firmware_throttle_bits() -> Optional[int]:
+    """Return what a Raspberry Pi's firmware tells of throttling; None on other machines.
+
+    Bits 0 to 3: undervoltage, capped frequency, throttled, soft temperature limit, now; bits 16 to 19: since boot.
+    """
+    tool = shutil.which("vcgencmd")
+    if tool is None:
+        return None
+    try:
+        result = subprocess.run(
+            [tool, "get_throttled"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(rb"throttled=0x([0-9a-fA-F]{1,8})\b", result.stdout)
+    return int(match.group(1), 16) if match else None
