@@ -16,7 +16,7 @@ from typing import Optional, Tuple
 
 from profiler_agent.decoding import encode
 from profiler_agent.records import Environment, Machine, MachineState
-from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, read_text, temperature_c
+from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, read_heat, read_text
 
 _CPU_NAME_FIELDS = ("model name", "Model", "Hardware", "CPU part")
 _CPU_FEATURE_FIELDS = ("flags", "Features")
@@ -77,7 +77,7 @@ def read_state(root: Path = ROOT) -> MachineState:
         frequencies_mhz=frequencies_mhz(policies, "scaling_cur_freq"),
         # No part of the machine's identity: switching turbo off changes it.
         max_frequencies_mhz=frequencies_mhz(policies, "cpuinfo_max_freq"),
-        temperature_c=temperature_c(root),
+        temperature_c=read_heat(root).temperature_c,
         memory_available_bytes=_memory_bytes(root, "MemAvailable"),
     )
 

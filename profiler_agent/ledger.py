@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Set, Tuple
 
+from profiler_agent.disturbance import SignMonitor
 from profiler_agent.drift import DriftMonitor
-from profiler_agent.records import Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel
+from profiler_agent.records import Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel, Signs
 from profiler_agent.statistics import is_look
 
 
@@ -23,6 +24,7 @@ class Ledger:
         self._failed: Set[str] = set()
         self._converged: Set[str] = set()
         self.drift = DriftMonitor(job.settings.drift_tolerance_pct, job.settings.sentinel_ns)
+        self.signs = SignMonitor(job.settings.drift_tolerance_pct, job.settings.max_temperature_c)
         self.next_round = 0
         self.next_process = 0
 
@@ -33,6 +35,7 @@ class Ledger:
             self.next_process = max(self.next_process, event.process_index + 1)
         elif isinstance(event, Measured):
             self._batches[event.block_id].append(event)
+            self.signs.add(event.signs)
             self.next_round = max(self.next_round, event.round + 1)
             self.next_process = max(self.next_process, event.process_index + 1)
             if event.rejected is not None:
@@ -65,14 +68,27 @@ class Ledger:
         target = self._job.settings.target_half_width_pct
         return is_look(len(batches)) and Measurement(batch.block_id, batches).converged(target)
 
+    def problem(self, process_index: int, position: int, signs: Signs) -> Optional[str]:
+        """Return why a batch must not count, by what is known now: by the sentinel or by the machine's own signs."""
+        return self.drift.problem(process_index, position) or self.signs.problem(signs)
+
     def late_rejections(self) -> List[Rejected]:
         """Return the rejections of accepted batches that the readings since then call for."""
         return [
             Rejected(self._job.job_id, block_id, batch.process_index, problem)
             for block_id in self._batches
             for batch in self.accepted(block_id)
-            for problem in [self.drift.problem(batch.process_index, batch.position)]
+            for problem in [self.problem(batch.process_index, batch.position, batch.signs)]
             if problem is not None
+        ]
+
+    def rejections_of(self, process_index: int, reason: str) -> List[Rejected]:
+        """Return the rejections of all that one process measured."""
+        return [
+            Rejected(self._job.job_id, block_id, process_index, reason)
+            for block_id in self._batches
+            for batch in self.accepted(block_id)
+            if batch.process_index == process_index
         ]
 
     def counts(self) -> Tuple[int, int]:

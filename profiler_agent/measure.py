@@ -5,45 +5,22 @@ A generator of wire events. Aware of workers only through `launch`; journals and
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Union
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Union
 
-from profiler_agent import __version__
-from profiler_agent.environment import fingerprint, read_boot_id, read_environment, read_state
-from profiler_agent.errors import AgentError, BadInputError, SessionError
+from profiler_agent.cooling import cool_down, is_too_hot
+from profiler_agent.disturbance import firmware_problem
+from profiler_agent.environment import read_state
+from profiler_agent.errors import AgentError
 from profiler_agent.launch import WorkerCrash, launch_worker
 from profiler_agent.ledger import Ledger
-from profiler_agent.orders import (
-    BAD_ORDER,
-    BatchTaken,
-    BlockFailed,
-    Ready,
-    Reply,
-    SentinelTaken,
-    Started,
-    WorkOrder,
-)
-from profiler_agent.records import (
-    Done,
-    Event,
-    Failed,
-    Hello,
-    Job,
-    JobBlock,
-    Measured,
-    Sentinel,
-    Settings,
-    TableKey,
-    Warned,
-)
-from profiler_agent.runtimes import check_readable, resolve_runtime
+from profiler_agent.opening import Launch, file_problem, hello, probe
+from profiler_agent.orders import BatchTaken, BlockFailed, Reply, SentinelTaken, Started, WorkOrder
+from profiler_agent.records import Done, Event, Failed, Job, JobBlock, Measured, Sentinel, Warned
+from profiler_agent.system_files import Heat, firmware_throttle_bits, read_heat
 
-Launch = Callable[[WorkOrder], Iterator[Reply]]
-_CACHE_PROTOCOL = "hot"
 # Rounds that drift may cost for each that counts, before the job gives up on a machine that is never steady.
 _ATTEMPTS_PER_ROUND = 3
 # Workers that may die between blocks in one round, blaming none of them.
@@ -52,14 +29,33 @@ _IDLE_DEATHS = 2
 
 @dataclass(frozen=True)
 class Clocks:
-    """The two clocks of a job, to be faked in tests: one that never jumps, one that tells the time of day, in s."""
+    """The clocks of a job, in s, to be faked in tests.
+
+    Attributes:
+        monotonic_s: one that never jumps.
+        unix_s: the time of day, since 1970.
+        sleep: waits.
+    """
 
     monotonic_s: Callable[[], float] = time.monotonic
     unix_s: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """What the agent itself reads between workers, to be faked in tests."""
+
+    heat: Callable[[], Heat] = read_heat
+    firmware_bits: Callable[[], Optional[int]] = firmware_throttle_bits
 
 
 def measure(
-    job: Job, known: Iterable[Event] = (), launch: Launch = launch_worker, clocks: Optional[Clocks] = None
+    job: Job,
+    known: Iterable[Event] = (),
+    launch: Launch = launch_worker,
+    clocks: Optional[Clocks] = None,
+    sensors: Optional[Sensors] = None,
 ) -> Iterator[Event]:
     """Measure a job and yield what the wire carries, `hello` first and `done` last.
 
@@ -67,61 +63,44 @@ def measure(
         job: what to measure.
         known: events of the same job from an earlier, broken run: what they hold is not measured again.
         launch: starts a worker with an order and yields its replies.
-        clocks: for the budget and the times in the records; None takes the machine's.
+        clocks: for the budget, the times in the records and waiting; None takes the machine's.
+        sensors: of heat and throttling; None takes the machine's.
 
     Raises:
         AgentError: the runtime does not work here at all, or is unknown.
     """
-    return _Campaign(job, known, launch, clocks or Clocks()).run()
-
-
-def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
-    """Find the newest runtime of the family that opens a session here.
-
-    Raises:
-        BadInputError: the settings cannot be met here.
-        AgentError: no runtime works; the message says why.
-    """
-    refusals = []
-    for identifier in resolve_runtime(settings.runtime):
-        try:
-            for reply in launch(WorkOrder(identifier, settings, (), list_operations=False)):
-                if isinstance(reply, Ready):
-                    return reply
-                if isinstance(reply, BlockFailed) and reply.code == BAD_ORDER:
-                    raise BadInputError(reply.sentence)
-                if isinstance(reply, BlockFailed):
-                    refusals.append(reply.sentence)
-        except WorkerCrash as e:
-            refusals.append(f"{identifier}: {e}")
-    raise AgentError("; ".join(refusals) or "the runtime gave no answer")
+    return _Campaign(job, known, launch, clocks or Clocks(), sensors or Sensors()).run()
 
 
 class _Campaign:
     """Decides what is measured next, and turns the workers' replies into events; the ledger remembers."""
 
-    def __init__(self, job: Job, known: Iterable[Event], launch: Launch, clocks: Clocks) -> None:
+    def __init__(self, job: Job, known: Iterable[Event], launch: Launch, clocks: Clocks, sensors: Sensors) -> None:
         self._job = job
         self._launch = launch
         self._clocks = clocks
+        self._sensors = sensors
+        self._start_s = clocks.monotonic_s()
+        self._overheated = False
+        self._may_cool = True
+        self._suspects: Set[str] = set()
         self._ledger = Ledger(job)
         for event in known:
             self._ledger.add(event)
 
     def run(self) -> Iterator[Event]:
-        start = self._clocks.monotonic_s()
         ready = probe(self._job.settings, self._launch)
-        yield _hello(self._job, ready)
+        yield hello(self._job, ready)
         wanted = self._job.settings.threads
         if ready.threads != wanted:
             yield Warned("threads_clamped", f"{wanted} threads were asked for; {ready.threads} can run here")
         for block in self._ledger.pending():
-            problem = _file_problem(block)
+            problem = file_problem(block)
             if problem is not None:
                 yield self._noted(Failed(self._job.job_id, block.block_id, problem.code, str(problem)))
         rounds = 0
         while self._ledger.pending() and rounds < _ATTEMPTS_PER_ROUND * self._job.settings.rounds:
-            if rounds > 0 and self._over_budget(self._clocks.monotonic_s() - start, rounds):
+            if rounds > 0 and self._over_budget(rounds):
                 sentence = f"the budget of {self._job.budget_s:g} s ends the job after {rounds} rounds"
                 yield Warned("budget_spent", sentence)
                 break
@@ -129,44 +108,82 @@ class _Campaign:
             for rejection in self._ledger.late_rejections():
                 yield self._noted(rejection)
             rounds += 1
-        yield from self._farewell(rounds, self._clocks.monotonic_s() - start)
+        yield from self._farewell(rounds, self._spent_s())
 
-    def _over_budget(self, spent_s: float, rounds: int) -> bool:
+    def _spent_s(self) -> float:
+        return self._clocks.monotonic_s() - self._start_s
+
+    def _over_budget(self, rounds: int) -> bool:
         """Whether one more round, as long as those before, would go past the budget."""
         budget_s = self._job.budget_s
-        return budget_s is not None and spent_s * (rounds + 1) / rounds > budget_s
+        return budget_s is not None and self._spent_s() * (rounds + 1) / rounds > budget_s
 
     def _round(self, index: int, runtime: str) -> Iterator[Event]:
         """Measure every pending block once; a crash costs its block and a new process, not the round."""
         waiting = shuffled(self._ledger.pending(), self._job.settings.seed, index)
         idle_deaths = 0
         while waiting:
+            yield from self._cool()
             order = WorkOrder(runtime, self._job.settings, tuple(waiting.values()), list_operations=index == 0)
-            current = None
             process = self._ledger.next_process
+            running: Optional[str] = None
+            held: Optional[str] = None
             try:
-                for event in self._events(self._launch(order), process, index):
+                for event in self._watched(order, process, index):
                     if isinstance(event, Started):
-                        current = event.block_id
-                        continue
-                    if isinstance(event, (Measured, Failed)):
-                        del waiting[event.block_id]
-                        current = None
-                    yield self._noted(event)
+                        running, held = event.block_id, None
+                    elif isinstance(event, BatchTaken):
+                        running, held = None, event.block_id
+                    else:
+                        if isinstance(event, (Measured, Failed)):
+                            del waiting[event.block_id]
+                            running = held = None
+                        yield self._noted(event)
                 if waiting:
                     raise WorkerCrash("the worker ended before its order was done")
             except WorkerCrash as e:
-                if current is not None:
-                    del waiting[current]
-                    yield self._noted(Failed(self._job.job_id, current, e.code, str(e)))
-                else:
-                    idle_deaths += 1
-                    yield Warned("worker_lost", str(e))
+                culprit = running or self._repeated_suspect(held)
+                if culprit is not None:
+                    del waiting[culprit]
+                    yield self._noted(Failed(self._job.job_id, culprit, e.code, str(e)))
+                    continue
+                yield Warned("worker_lost", str(e))
+                idle_deaths += held is None
                 if idle_deaths > _IDLE_DEATHS:
                     raise
-            self._ledger.next_process = max(self._ledger.next_process, process + 1)
+            finally:
+                self._ledger.next_process = max(self._ledger.next_process, process + 1)
 
-    def _events(self, replies: Iterator[Reply], process: int, index: int) -> Iterator[Union[Started, Event]]:
+    def _repeated_suspect(self, held: Optional[str]) -> Optional[str]:
+        """Return the block after whose batch a worker died, if one did before: the first time proves nothing."""
+        if held is None or held in self._suspects:
+            return held
+        self._suspects.add(held)
+        return None
+
+    def _watched(self, order: WorkOrder, process: int, index: int) -> Iterator[Union[Started, BatchTaken, Event]]:
+        """Run one worker, and reject all of its batches if the firmware held the machine back meanwhile."""
+        before = self._sensors.firmware_bits()
+        yield from self._events(self._launch(order), process, index)
+        problem = firmware_problem(before, self._sensors.firmware_bits())
+        if problem is not None:
+            self._overheated = True
+            yield from self._ledger.rejections_of(process, problem)
+
+    def _cool(self) -> Iterator[Event]:
+        """Wait, where the machine is too hot; a machine that never cools is not waited for again."""
+        limit_c, budget_s = self._job.settings.max_temperature_c, self._job.budget_s
+        if not self._may_cool or not (self._overheated or is_too_hot(self._sensors.heat(), limit_c)):
+            return
+        left_s = None if budget_s is None else max(0.0, budget_s - self._spent_s())
+        cooled = cool_down(self._sensors.heat, self._clocks.sleep, left_s, limit_c)
+        self._overheated, self._may_cool = False, cooled.is_cool
+        if cooled.seconds > 0:
+            yield Warned("cooled", cooled.sentence)
+
+    def _events(
+        self, replies: Iterator[Reply], process: int, index: int
+    ) -> Iterator[Union[Started, BatchTaken, Event]]:
         """Turn replies into events; a batch waits for the sentinel's reading after it, which may reject it."""
         held: Optional[BatchTaken] = None
         for reply in replies:
@@ -178,6 +195,7 @@ class _Campaign:
                 yield Failed(self._job.job_id, reply.block_id, reply.code, reply.sentence)
             elif isinstance(reply, BatchTaken):
                 held = reply
+                yield reply
             elif isinstance(reply, SentinelTaken):
                 yield Sentinel(
                     job_id=self._job.job_id,
@@ -192,7 +210,8 @@ class _Campaign:
                     held = None
 
     def _judged(self, batch: BatchTaken, process: int, index: int) -> Measured:
-        rejected = self._ledger.drift.problem(process, batch.position)
+        rejected = self._ledger.problem(process, batch.position, batch.signs)
+        self._overheated = self._overheated or self._ledger.signs.heat(batch.signs) is not None
         measured = Measured(
             job_id=self._job.job_id,
             block_id=batch.block_id,
@@ -206,6 +225,7 @@ class _Campaign:
             converged=False,
             rejected=rejected,
             operations=batch.operations,
+            signs=batch.signs,
         )
         return replace(measured, converged=rejected is None and self._ledger.converges_with(measured))
 
@@ -235,38 +255,3 @@ def shuffled(blocks: Sequence[JobBlock], seed: int, index: int) -> Dict[str, Job
     order = list(blocks)
     random.Random(f"{seed} {index}").shuffle(order)
     return {block.block_id: block for block in order}
-
-
-def _hello(job: Job, ready: Ready) -> Hello:
-    settings = job.settings
-    environment = read_environment()
-    key = TableKey(
-        device_fingerprint=fingerprint(environment.machine),
-        runtime=ready.runtime,
-        runtime_version=ready.runtime_version,
-        optimization=settings.optimization,
-        provider=ready.provider,
-        precision=settings.precision,
-        threads=ready.threads,
-        affinity=ready.affinity,
-        spinning=settings.spinning,
-        cache=_CACHE_PROTOCOL,
-    )
-    return Hello(job.job_id, __version__, key, environment, read_boot_id(), settings)
-
-
-def _file_problem(block: JobBlock) -> Optional[SessionError]:
-    """Return why a file cannot be measured: it is missing, or not the one that the job means."""
-    path = Path(block.file)
-    try:
-        check_readable(path)
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
-    except SessionError as e:
-        return e
-    except OSError as e:
-        return SessionError("unreadable_model", f"cannot read {path}: {e.strerror}")
-    if actual != block.sha256:
-        return SessionError(
-            "wrong_file", f"{path} has the hash {actual[:16]}…, not {block.sha256[:16]}… as the job says"
-        )
-    return None

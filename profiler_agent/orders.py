@@ -17,7 +17,7 @@ from typing import Any, Optional, Tuple, Type, Union
 
 from profiler_agent.decoding import decode, encode, parse_object, quoted
 from profiler_agent.errors import RecordError
-from profiler_agent.records import JobBlock, Settings
+from profiler_agent.records import NO_SIGNS, JobBlock, Settings, Signs
 
 # The code of a failure that the settings are to blame for, not the runtime.
 BAD_ORDER = "bad_order"
@@ -73,6 +73,7 @@ class BatchTaken:
     position: int
     warmed_up: bool
     operations: Optional[Tuple[str, ...]]
+    signs: Signs = NO_SIGNS
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,18 @@ class ThermalZone(NamedTuple):
     limit_c: Optional[float]
 
 
+class Heat(NamedTuple):
+    """How hot a machine is; None where it does not tell.
+
+    Attributes:
+        temperature_c: of its hottest sensor.
+        margin_c: how far the sensor that is nearest to its limit is below it; negative above it.
+    """
+
+    temperature_c: Optional[float]
+    margin_c: Optional[float]
+
+
 def read_text(path: Path) -> Optional[str]:
     """Read a small file; None where it is missing, denied or fails to answer."""
     try:
@@ -84,9 +96,13 @@ def _passive_limit_c(folder: Path) -> Optional[float]:
     return min(limits, default=None)
 
 
-def temperature_c(root: Path) -> Optional[float]:
-    """Return the temperature of the hottest thermal zone."""
-    return max((zone.temperature_c for zone in thermal_zones(root)), default=None)
+def read_heat(root: Path = ROOT) -> Heat:
+    """Return how hot the machine is now."""
+    zones = thermal_zones(root)
+    return Heat(
+        temperature_c=max((zone.temperature_c for zone in zones), default=None),
+        margin_c=min((zone.limit_c - zone.temperature_c for zone in zones if zone.limit_c is not None), default=None),
+    )
 
 
 def firmware_throttle_bits() -> Optional[int]:

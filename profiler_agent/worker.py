@@ -31,6 +31,7 @@ from profiler_agent.records import JobBlock
 from profiler_agent.runtimes import load_runtime
 from profiler_agent.runtimes.session import Runtime, Session
 from profiler_agent.sampling import Clock, take_batch, take_samples
+from profiler_agent.signs import read_counters, signs_between
 
 SENTINEL_SAMPLES = 5
 
@@ -148,8 +149,11 @@ def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: C
     settings = order.settings
     operations = runtime.operations(model, settings) if order.list_operations else None
     session = runtime.open(model, settings, block.input_shapes)
+    usable = usable_processors()
     try:
+        before = read_counters(usable)
         batch = take_batch(session.run, clock, settings.samples, settings.min_sample_ns)
+        signs = signs_between(before, read_counters(usable), usable)
     finally:
         session.close()
     return BatchTaken(
@@ -159,6 +163,7 @@ def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: C
         position=position,
         warmed_up=batch.warmed_up,
         operations=operations,
+        signs=signs,
     )
 
 

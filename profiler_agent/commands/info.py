@@ -8,7 +8,7 @@ import json
 from profiler_agent.decoding import encode
 from profiler_agent.environment import fingerprint, read_boot_id, read_environment
 from profiler_agent.errors import AgentError
-from profiler_agent.measure import probe
+from profiler_agent.opening import probe
 from profiler_agent.records import Settings
 from profiler_agent.report import machine_table
 from profiler_agent.runtimes import known_runtimes

@@ -60,6 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--timeout-s", type=kinds.positive_number, default=default.timeout_s, help=text)
     text = "start no round, after the first, that would end later than this many seconds"
     add("--budget-s", type=kinds.positive_number, help=text)
+    text = "above this temperature nothing counts and measuring waits (where the kernel slows the machine)"
+    add("--max-temperature-c", type=kinds.positive_number, metavar="DEGREES", help=text)
     add("--seed", type=kinds.natural, default=default.seed, help="of orders and inputs (%(default)s)")
     text = "shape of a dynamic input; may be repeated"
     add("--shape", action="append", default=[], type=kinds.shape, metavar="NAME=1x3x32x32", help=text)
@@ -141,6 +143,7 @@ def _job_of_files(options: argparse.Namespace) -> Job:
         rounds=options.rounds,
         samples=options.samples,
         target_half_width_pct=options.precision,
+        max_temperature_c=options.max_temperature_c,
         timeout_s=options.timeout_s,
         seed=options.seed,
     )

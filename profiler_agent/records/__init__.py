@@ -18,9 +18,11 @@ from profiler_agent.records.events import (
 from profiler_agent.records.job import Job, JobBlock, Settings, format_job, parse_job
 from profiler_agent.records.machine import Environment, Machine, MachineState, TableKey
 from profiler_agent.records.measurement import Measurement, measurements_of
+from profiler_agent.records.signs import NO_SIGNS, Signs
 from profiler_agent.records.version import SCHEMA_VERSION
 
 __all__ = [
+    "NO_SIGNS",
     "SCHEMA_VERSION",
     "AgentError",
     "Done",
@@ -38,6 +40,7 @@ __all__ = [
     "Rejected",
     "Sentinel",
     "Settings",
+    "Signs",
     "TableKey",
     "Warned",
     "format_event",

@@ -10,6 +10,7 @@ from profiler_agent.decoding import decode, encode, parse_object, quoted
 from profiler_agent.errors import RecordError
 from profiler_agent.records.job import Settings
 from profiler_agent.records.machine import Environment, MachineState, TableKey
+from profiler_agent.records.signs import NO_SIGNS, Signs
 from profiler_agent.records.version import SCHEMA_VERSION, check_version
 from profiler_agent.statistics import median
 
@@ -77,6 +78,7 @@ class Measured:
         converged: whether the block's interval over all rounds so far is within the target.
         rejected: why these samples must not count, or None.
         operations: the operators of the graph as the runtime optimised it; told once, in the first round.
+        signs: what the machine told meanwhile.
     """
 
     job_id: str
@@ -91,6 +93,7 @@ class Measured:
     converged: bool
     rejected: Optional[str] = None
     operations: Optional[Tuple[str, ...]] = None
+    signs: Signs = NO_SIGNS
 
     @property
     def median_ms(self) -> float:

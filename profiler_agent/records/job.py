@@ -40,6 +40,7 @@ class Settings:
         drift_tolerance_pct: shift of the sentinel that rejects what was measured beside it.
         sentinel_ns: the sentinel's latency in an earlier job that this one is to be compared with, in ns: batches
             taken while the machine is slower than then are rejected. None where there was none.
+        max_temperature_c: above it batches do not count and measuring waits; None goes by the kernel's own limits.
         timeout_s: silence of a worker after which its block counts as hanging.
         seed: of the orders and of the random inputs.
 
@@ -59,6 +60,7 @@ class Settings:
     target_half_width_pct: float = 1.0
     drift_tolerance_pct: float = 2.0
     sentinel_ns: Optional[float] = None
+    max_temperature_c: Optional[float] = None
     timeout_s: float = 120.0
     seed: int = 0
 
@@ -71,6 +73,8 @@ class Settings:
                 raise RecordError(f"{name} must be positive, not {getattr(self, name)}")
         if self.sentinel_ns is not None and not 0 < self.sentinel_ns < math.inf:
             raise RecordError(f"sentinel_ns must be positive, not {self.sentinel_ns}")
+        if self.max_temperature_c is not None and not 0 < self.max_temperature_c < math.inf:
+            raise RecordError(f"max_temperature_c must be positive, not {self.max_temperature_c}")
         if self.seed < 0:
             raise RecordError(f"seed must not be negative, not {self.seed}")
         if self.affinity is not None and (not self.affinity or not all(0 <= cpu < 2**16 for cpu in self.affinity)):

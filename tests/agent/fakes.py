@@ -8,7 +8,7 @@ from pathlib import Path
 from profiler_agent.errors import SessionError
 from profiler_agent.launch import WorkerCrash
 from profiler_agent.orders import BatchTaken, BlockFailed, Ready, Reply, SentinelTaken, Started, WorkOrder
-from profiler_agent.records import Settings
+from profiler_agent.records import NO_SIGNS, Settings, Signs
 
 
 class FakeClock:
@@ -69,11 +69,12 @@ def fake_launch(
     crash: frozenset[str] = frozenset(),
     orders: list[WorkOrder] | None = None,
     sentinel_ns: Callable[[int, int], int] = lambda _process, _position: 1000,
+    signs: Callable[[str, int], Signs] = lambda _block, _process: NO_SIGNS,
 ) -> Callable[[WorkOrder], Iterator[Reply]]:
     """Return a `launch` that answers at once.
 
     Block and process index give the latency (negative: the block fails); some blocks crash; process index and
-    position give the sentinel's latency.
+    position give the sentinel's latency; block and process index give the machine's signs.
     """
     processes = iter(range(-1, 1_000_000))  # the first order is the probe
 
@@ -97,7 +98,8 @@ def fake_launch(
             else:
                 samples = (latency_ns(block.block_id, process),) * order.settings.samples
                 operations = ("Fake",) if order.list_operations else None
-                yield BatchTaken(block.block_id, samples, 1, position, True, operations)
+                told = signs(block.block_id, process)
+                yield BatchTaken(block.block_id, samples, 1, position, True, operations, told)
             yield reading(position + 1)
 
     return launch

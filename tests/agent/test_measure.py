@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,8 +13,8 @@ import pytest
 
 from profiler_agent.errors import AgentError, BadInputError
 from profiler_agent.launch import WorkerCrash
-from profiler_agent.measure import Clocks, measure, shuffled
-from profiler_agent.orders import Ready, Reply, WorkOrder
+from profiler_agent.measure import Clocks, Sensors, measure, shuffled
+from profiler_agent.orders import BatchTaken, Ready, Reply, WorkOrder
 from profiler_agent.records import (
     Done,
     Event,
@@ -25,9 +25,11 @@ from profiler_agent.records import (
     Measured,
     Rejected,
     Settings,
+    Signs,
     Warned,
     measurements_of,
 )
+from profiler_agent.system_files import Heat
 from tests.agent.fakes import fake_launch
 
 Kind = TypeVar("Kind")
@@ -219,3 +221,97 @@ def test_an_unknown_runtime_is_refused(blocks: tuple[JobBlock, ...]) -> None:
 def test_a_runtime_that_never_opens_a_session_is_an_error(blocks: tuple[JobBlock, ...]) -> None:
     with pytest.raises(AgentError, match="no answer"):
         list(measure(Job("job", blocks, Settings()), launch=lambda _order: iter(())))
+
+
+def sensors(heat: Callable[[], Heat] = lambda: Heat(None, None), bits: Iterable[int] = ()) -> Sensors:
+    readings = iter(bits)
+    return Sensors(heat, lambda: next(readings, None))
+
+
+def test_signs_of_the_machine_reject_a_batch_and_stay_in_its_record(blocks: tuple[JobBlock, ...]) -> None:
+    quiet, disturbed = Signs(lost_pct=0.0), Signs(lost_pct=20.0)
+    launch = fake_launch(lambda _b, _p: 1000, signs=lambda _b, process: disturbed if process == 2 else quiet)
+    events = list(measure(Job("job", blocks, Settings(rounds=5, samples=1)), launch=launch))
+    rejected = [event for event in of_kind(Measured, events) if event.rejected]
+    assert [event.process_index for event in rejected] == [2] * 5
+    assert all(event.signs == disturbed and "taken from it for 20.0%" in str(event.rejected) for event in rejected)
+    assert all(len(one.rounds) == 5 for one in measurements_of(events))
+
+
+def test_what_the_firmware_held_back_is_rejected_and_waited_for(blocks: tuple[JobBlock, ...]) -> None:
+    slept: list[float] = []
+    events = list(
+        measure(
+            Job("job", blocks, Settings(rounds=2, samples=1)),
+            launch=fake_launch(lambda _b, _p: 1000),
+            clocks=Clocks(lambda: 0.0, lambda: 0.0, slept.append),
+            # Before and after each process; the first one is throttled.
+            sensors=sensors(bits=(0, 0x40004, 0x40000, 0x40000, 0x40000, 0x40000)),
+        )
+    )
+    rejected = of_kind(Rejected, events)
+    assert {event.process_index for event in rejected} == {0}
+    assert {event.reason for event in rejected} == {"the firmware reported throttling"}
+    assert sum(slept) == 60
+    assert [event.code for event in of_kind(Warned, events)] == ["cooled"]
+    assert all(len(one.rounds) == 2 for one in measurements_of(events))
+
+
+def test_a_hot_machine_cools_before_it_is_measured(blocks: tuple[JobBlock, ...]) -> None:
+    temperature_c = [85.0]
+
+    def sleep(seconds: float) -> None:
+        temperature_c[0] -= seconds
+
+    events = list(
+        measure(
+            Job("job", blocks, Settings(rounds=1, samples=1, max_temperature_c=70.0)),
+            launch=fake_launch(lambda _b, _p: 1000),
+            clocks=Clocks(lambda: 0.0, lambda: 0.0, sleep),
+            sensors=sensors(lambda: Heat(temperature_c[0], None)),
+        )
+    )
+    assert temperature_c == [65.0]
+    assert [event.code for event in of_kind(Warned, events)] == ["cooled"]
+
+
+def test_a_machine_that_never_cools_is_waited_for_once(blocks: tuple[JobBlock, ...]) -> None:
+    slept: list[float] = []
+    launch = fake_launch(lambda _b, _p: 1000, signs=lambda _b, _p: Signs(temperature_c=90.0, heat_margin_c=-10.0))
+    events = list(
+        measure(
+            Job("job", blocks[:1], Settings(rounds=2, samples=1)),
+            launch=launch,
+            clocks=Clocks(lambda: 0.0, lambda: 0.0, slept.append),
+            sensors=sensors(lambda: Heat(90.0, -10.0)),
+        )
+    )
+    assert sum(slept) == 600
+    assert [event.code for event in of_kind(Warned, events)] == ["cooled", "unsteady_machine"]
+
+
+def dying_after(block_id: str, deaths: int) -> Callable[[WorkOrder], Iterator[Reply]]:
+    """Return a `launch` whose worker dies after a block's batch, before the sentinel, so many times."""
+    good = fake_launch(lambda _b, _p: 1000)
+    left = [deaths]
+
+    def launch(order: WorkOrder) -> Iterator[Reply]:
+        for reply in good(order):
+            yield reply
+            if isinstance(reply, BatchTaken) and reply.block_id == block_id and left[0] > 0:
+                left[0] -= 1
+                raise WorkerCrash("the worker was killed by signal 9")
+
+    return launch
+
+
+def test_a_death_between_a_batch_and_the_sentinel_blames_the_block_only_the_second_time(
+    blocks: tuple[JobBlock, ...],
+) -> None:
+    job = Job("job", blocks, Settings(rounds=3, samples=1))
+    once = list(measure(job, launch=dying_after("b", 1)))
+    assert not of_kind(Failed, once)
+    assert all(len(one.rounds) == 3 for one in measurements_of(once))
+    twice = list(measure(job, launch=dying_after("b", 2)))
+    assert [event.block_id for event in of_kind(Failed, twice)] == ["b"]
+    assert {one.block_id: len(one.rounds) for one in measurements_of(twice)} == dict.fromkeys("acde", 3)

@@ -1,0 +1,138 @@
+"""Reads the machine's own signs of disturbance before and after a batch, in the process that takes it.
+
+Counters that never fall (waiting, stolen and busy time, preemptions, throttlings) are read twice and subtracted;
+frequency and temperature are read once, at the end. No root is needed, and what is denied is None.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, Optional, Tuple
+
+from profiler_agent.records import Signs
+from profiler_agent.system_files import ROOT, cpu_policies, folders, read_heat, read_integer, read_text
+
+_NANOSECONDS = 1_000_000_000
+# Columns of /proc/stat that are work: user, nice, system, interrupts, soft interrupts; and the one of stolen time.
+_BUSY_COLUMNS, _STEAL_COLUMN = (0, 1, 2, 5, 6), 7
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What only ever grows, at one moment; times in ns. `tick_ns` is the unit in which the system's times grow."""
+
+    wall_ns: int
+    own_ns: int
+    waited_ns: Optional[int]
+    busy_ns: Optional[int]
+    stolen_ns: Optional[int]
+    tick_ns: int
+    preemptions: int
+    throttlings: Optional[int]
+    quota_stops: Optional[int]
+
+
+def read_counters(usable: Tuple[int, ...], root: Path = ROOT) -> Counters:
+    """Read the counters now.
+
+    Args:
+        usable: the processors that this process may run on; time stolen from others is no concern of it.
+        root: of the file system.
+    """
+    tick_ns = _NANOSECONDS // os.sysconf("SC_CLK_TCK")
+    ticks = _processor_ticks(root)
+    stolen = [columns[_STEAL_COLUMN] for number, columns in ticks if number in usable]
+    busy = [sum(columns[column] for column in _BUSY_COLUMNS) for _, columns in ticks]
+    return Counters(
+        wall_ns=time.perf_counter_ns(),
+        own_ns=time.process_time_ns(),
+        waited_ns=_total(_waited_ns(task) for task in folders(root / "proc/self/task", "*")),
+        busy_ns=sum(busy) * tick_ns if busy else None,
+        stolen_ns=sum(stolen) * tick_ns if stolen else None,
+        tick_ns=tick_ns,
+        preemptions=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+        throttlings=_throttlings(root),
+        quota_stops=_quota_stops(root),
+    )
+
+
+def signs_between(before: Counters, after: Counters, usable: Tuple[int, ...], root: Path = ROOT) -> Signs:
+    """Return what the counters tell of the time between them, and the frequency and the heat of now."""
+    wall_ns = max(1, after.wall_ns - before.wall_ns)
+    stolen_ns = _sure(before.stolen_ns, after.stolen_ns, after.tick_ns)
+    waited_ns = _difference(before.waited_ns, after.waited_ns)
+    busy_ns = _difference(before.busy_ns, after.busy_ns)
+    lost = [part for part in (waited_ns, stolen_ns) if part is not None]
+    others_ns = None if busy_ns is None else max(0, busy_ns - (after.own_ns - before.own_ns) - after.tick_ns)
+    heat = read_heat(root)
+    return Signs(
+        lost_pct=round(100 * sum(lost) / wall_ns, 2) if lost else None,
+        others_pct=None if others_ns is None else round(100 * others_ns / wall_ns, 1),
+        preemptions=after.preemptions - before.preemptions,
+        throttlings=_difference(before.throttlings, after.throttlings),
+        quota_stops=_difference(before.quota_stops, after.quota_stops),
+        frequency_mhz=_lowest_frequency_mhz(usable, root),
+        temperature_c=heat.temperature_c,
+        heat_margin_c=heat.margin_c,
+    )
+
+
+def _difference(before: Optional[int], after: Optional[int]) -> Optional[int]:
+    return None if before is None or after is None else max(0, after - before)
+
+
+def _sure(before: Optional[int], after: Optional[int], tick_ns: int) -> Optional[int]:
+    """Return the difference less the one tick by which counting in ticks may be off."""
+    difference = _difference(before, after)
+    return None if difference is None else max(0, difference - tick_ns)
+
+
+def _total(values: Iterable[Optional[int]]) -> Optional[int]:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _processor_ticks(root: Path) -> Tuple[Tuple[int, Tuple[int, ...]], ...]:
+    """Return, for each processor, its number and the columns of its line in /proc/stat."""
+    lines = re.findall(r"^cpu(\d+)((?: \d{1,18}){8,})", read_text(root / "proc/stat") or "", re.MULTILINE)
+    return tuple((int(number), tuple(map(int, columns.split()))) for number, columns in lines)
+
+
+def _waited_ns(task: Path) -> Optional[int]:
+    """Return how long a thread was ready to run while another one ran, since it began."""
+    fields = (read_text(task / "schedstat") or "").split()
+    return int(fields[1]) if len(fields) >= 2 and fields[1].isdigit() else None
+
+
+def _throttlings(root: Path) -> Optional[int]:
+    """Return how often the processors were throttled by heat since the boot."""
+    processors = root / "sys/devices/system/cpu"
+    counts = [read_integer(one / "thermal_throttle/core_throttle_count") for one in folders(processors, "cpu[0-9]*")]
+    return _total(counts)
+
+
+def _quota_stops(root: Path) -> Optional[int]:
+    """Return how often this process's control groups used up their quota, in either version of their files."""
+    counts = []
+    groups = re.findall(r"^\d+:([^:]*):(.*)$", read_text(root / "proc/self/cgroup") or "", re.MULTILINE)
+    for controllers, path in groups:
+        if controllers == "" or "cpu" in controllers.split(","):
+            folder = root / "sys/fs/cgroup" / ("" if controllers == "" else "cpu") / path.lstrip("/")
+            match = re.search(r"^nr_throttled (\d{1,18})$", read_text(folder / "cpu.stat") or "", re.MULTILINE)
+            counts.append(int(match.group(1)) if match else None)
+    return _total(counts)
+
+
+def _lowest_frequency_mhz(usable: Tuple[int, ...], root: Path) -> Optional[float]:
+    readings = []
+    for policy in cpu_policies(root):
+        members = (read_text(policy / "related_cpus") or "").split()
+        khz = read_integer(policy / "scaling_cur_freq")
+        if khz is not None and (not members or any(int(one) in usable for one in members if one.isdigit())):
+            readings.append(khz / 1000)
+    return min(readings, default=None)
