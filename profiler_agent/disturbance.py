@@ -15,6 +15,8 @@ from profiler_agent.statistics import shorth
 
 # With fewer batches nobody knows yet what is usual here.
 _FEWEST = 6
+# A tenth of a batch's time lost touches a tenth of its samples: their median moves by one in twenty of the ranks.
+_LOST_PCT = 10.0
 # Others that use more than half a processor beyond what is usual share caches, memory and heat with the batch.
 _OTHERS_PCT = 50.0
 # Where waiting is not told: more switches than this many, beyond the usual, reach the median of a batch.
@@ -103,7 +105,7 @@ class SignMonitor:
     def _interruption(self, signs: Signs, usual: Usual) -> Optional[str]:
         if signs.quota_stops:
             return f"its quota of processor time was used up {signs.quota_stops} times meanwhile"
-        if _exceeds(signs.lost_pct, usual.lost_pct, self._tolerance_pct):
+        if _exceeds(signs.lost_pct, usual.lost_pct, _LOST_PCT):
             return f"the processor was taken from it for {signs.lost_pct:.1f}% of the time"
         if signs.lost_pct is None and _exceeds(signs.preemptions, usual.preemptions, _PREEMPTIONS):
             return f"it was preempted {signs.preemptions} times"

@@ -20,7 +20,7 @@ def monitor_of(*batches: Signs, max_temperature_c: float | None = None) -> SignM
 @pytest.mark.parametrize(
     ("signs", "part"),
     [
-        (Signs(lost_pct=2.4), "taken from it for 2.4% of the time"),
+        (Signs(lost_pct=10.4), "taken from it for 10.4% of the time"),
         (Signs(others_pct=97.0), "other processes used 97% of a processor"),
         (Signs(throttlings=3), "heat throttled the processor 3 times"),
         (Signs(quota_stops=2), "quota of processor time was used up 2 times"),
@@ -37,7 +37,7 @@ def test_each_sign_rejects(signs: Signs, part: str) -> None:
 @pytest.mark.parametrize(
     "signs",
     [
-        Signs(lost_pct=2.0),
+        Signs(lost_pct=10.0),
         Signs(others_pct=51.0),
         Signs(preemptions=500, lost_pct=0.3),
         Signs(frequency_mhz=1490.0),
