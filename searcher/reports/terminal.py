@@ -28,6 +28,8 @@ def lookup_table(table: LookupTable) -> Table:
             f"{half_width_pct:.1f}",
             "yes" if entry.converged else "no",
         )
+    if table.noise_floor_pct is not None:
+        shown.caption = f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
     return shown
 
 

@@ -37,7 +37,7 @@ def fill_table(
     """
     result.require_complete()
     hashes = {model.name: model.sha256 for model in models}
-    sentinel_ns = result.done.sentinel_ns
+    sentinel_ns, floor_pct = result.done.sentinel_ns, result.done.noise_floor_pct
     target = result.hello.settings.target_half_width_pct
     return LookupTable(
         space=space,
@@ -56,6 +56,7 @@ def fill_table(
             for measurement in sorted(result.measurements, key=lambda one: one.block_id)
         },
         sentinel_ms=None if sentinel_ns is None else round(sentinel_ns / 1e6, _MS_DIGITS),
+        noise_floor_pct=None if floor_pct is None else round(floor_pct, 3),
     )
 
 

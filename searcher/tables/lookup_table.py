@@ -93,6 +93,8 @@ class LookupTable:
     Attributes:
         sentinel_ms: latency of the agent's sentinel when these blocks were measured, in ms: what is measured later
             is comparable while the sentinel is as fast. None if the job had too few readings.
+        noise_floor_pct: by how much single readings of the sentinel differed on the steady machine, in percent: an
+            interval narrower than that rests on many rounds, not on a quiet machine. None like `sentinel_ms`.
     """
 
     space: str
@@ -101,6 +103,7 @@ class LookupTable:
     provenance: Provenance
     entries: Mapping[str, Entry]
     sentinel_ms: float | None = None
+    noise_floor_pct: float | None = None
     schema_version: int = SCHEMA_VERSION
 
     def entry(self, block_key: str) -> Entry:

@@ -60,6 +60,7 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     assert entry.confidence == pytest.approx(0.9688)
     assert (entry.rounds, entry.samples, entry.converged, entry.model_sha256) == (6, 18, False, "abc")
     assert filled.key == KEY
+    assert (filled.sentinel_ms, filled.noise_floor_pct) == (0.08, 0.5)
     assert filled.provenance.journal_sha256 == "def"
 
 
