@@ -54,7 +54,7 @@ class Settings:
     threads: int = 1
     affinity: Optional[Tuple[int, ...]] = None
     spinning: bool = False
-    rounds: int = 40
+    rounds: int = 90
     samples: int = 20
     min_sample_ns: int = 1_000_000
     target_half_width_pct: float = 1.0
