@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -111,7 +112,7 @@ class OnnxRuntime:
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
         session = _create(model, _options(settings))
-        generator = numpy.random.default_rng(settings.seed)
+        generator = random.Random(settings.seed)
         inputs = _inputs(session, input_shapes, generator)
         try:
             return OnnxSession(session, inputs)
@@ -153,9 +154,7 @@ def _create(model: Path, options: Any) -> Any:
         raise SessionError("unreadable_model", f"onnxruntime cannot load {model.name}: {_first_line(e)}") from e
 
 
-def _inputs(
-    session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: numpy.random.Generator
-) -> Dict[str, Any]:
+def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random) -> Dict[str, Any]:
     inputs = {}
     for node in session.get_inputs():
         shape = _shape(node.name, list(node.shape), input_shapes.get(node.name))
