@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-old-python check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.search
@@ -14,6 +14,11 @@ test: check
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow --durations=10
+	$(MAKE) test-old-python
+
+# The agent under Python 3.9; needs root and debootstrap.
+test-old-python: $(VENV)/.test
+	tests/old_python/run
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,13 +1,21 @@
-"""Random inputs for a model: ordinary values, since zeros and denormals run at another speed."""
+"""Random inputs for a model: ordinary values, since zeros and denormals run at another speed.
+
+Made without numpy.random: with the OpenSSL that it loads, it alone would take most of the worker's memory.
+"""
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any, Sequence
 
 import numpy
 
+_BATCH_VALUES = 4096
+_WORD_BITS = 32
 
-def random_array(shape: Sequence[int], dtype: Any, generator: numpy.random.Generator) -> Any:
+
+def random_array(shape: Sequence[int], dtype: Any, generator: random.Random) -> Any:
     """Return an array of standard normal floats, of small non-negative integers, or of booleans.
 
     Args:
@@ -15,10 +23,26 @@ def random_array(shape: Sequence[int], dtype: Any, generator: numpy.random.Gener
         dtype: a numpy dtype.
         generator: source of the values.
     """
-    kind = numpy.dtype(dtype).kind
-    if kind == "f":
-        return generator.standard_normal(tuple(shape), dtype=numpy.float32).astype(dtype)
-    if kind == "b":
-        return generator.integers(0, 2, tuple(shape)).astype(dtype)
-    # Integer inputs are indices more often than amounts: 0 and 1 stay inside the smallest table.
-    return generator.integers(0, 2, tuple(shape)).astype(dtype)
+    array = numpy.empty(tuple(shape), dtype)
+    values = array.reshape(-1)
+    for start in range(0, values.size, _BATCH_VALUES):
+        batch = values[start : start + _BATCH_VALUES]
+        if array.dtype.kind == "f":
+            batch[:] = _standard_normal(batch.size, generator)
+        else:
+            # Integer inputs are indices more often than amounts: 0 and 1 stay inside the smallest table.
+            batch[:] = _uniform(batch.size, generator) < 0.5
+    return array
+
+
+def _standard_normal(count: int, generator: random.Random) -> Any:
+    """Return `count` normal values, by Box and Muller (1958), "A note on the generation of random normal deviates"."""
+    radius = numpy.sqrt(-2 * numpy.log(_uniform(count, generator)))
+    return radius * numpy.cos(2 * math.pi * _uniform(count, generator))
+
+
+def _uniform(count: int, generator: random.Random) -> Any:
+    """Return `count` > 0 values between 0 and 1, without the two."""
+    bits = generator.getrandbits(_WORD_BITS * count)
+    words = numpy.frombuffer(bits.to_bytes(_WORD_BITS // 8 * count, "little"), dtype="<u4")
+    return (words + 0.5) / 2**_WORD_BITS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -47,24 +48,28 @@ class OnnxSession:
 
     def __init__(self, session: Any, inputs: Dict[str, Any]) -> None:
         self._session = session
-        self._binding = session.io_binding()
         # The binding keeps addresses only: the values must live as long as the session.
-        self._values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in inputs.values()]
-        for name, value in zip(inputs, self._values):
-            self._binding.bind_ortvalue_input(name, value)
+        self._values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
+        self._binding = self._bind_inputs()
         self._bind_outputs()
+
+    def _bind_inputs(self) -> Any:
+        binding = self._session.io_binding()
+        for name, value in self._values.items():
+            binding.bind_ortvalue_input(name, value)
+        return binding
 
     def _bind_outputs(self) -> None:
         """Run once to learn the outputs' shapes, then bind fixed memory: no allocation in the timed runs."""
         names = [output.name for output in self._session.get_outputs()]
+        # A binding of its own: ONNX Runtime 1.19, the last for Python 3.9, lends its outputs and takes them back when
+        # they are cleared or the binding is gone; the other binding shares their memory from here on.
+        lender = self._bind_inputs()
         for name in names:
-            self._binding.bind_output(name)
-        self.run()
-        produced = self._binding.get_outputs()
-        self._binding.clear_binding_outputs()
-        for name, value in zip(names, produced):
+            lender.bind_output(name)
+        self._session.run_with_iobinding(lender)
+        for name, value in zip(names, lender.get_outputs()):
             self._binding.bind_ortvalue_output(name, value)
-        self._values.extend(produced)
 
     @property
     def provider(self) -> str:
@@ -107,7 +112,7 @@ class OnnxRuntime:
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
         session = _create(model, _options(settings))
-        generator = numpy.random.default_rng(settings.seed)
+        generator = random.Random(settings.seed)
         inputs = _inputs(session, input_shapes, generator)
         try:
             return OnnxSession(session, inputs)
@@ -149,9 +154,7 @@ def _create(model: Path, options: Any) -> Any:
         raise SessionError("unreadable_model", f"onnxruntime cannot load {model.name}: {_first_line(e)}") from e
 
 
-def _inputs(
-    session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: numpy.random.Generator
-) -> Dict[str, Any]:
+def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random) -> Dict[str, Any]:
     inputs = {}
     for node in session.get_inputs():
         shape = _shape(node.name, list(node.shape), input_shapes.get(node.name))
