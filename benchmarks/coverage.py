@@ -92,7 +92,7 @@ class Machine:
 
     def launch(self, order: WorkOrder) -> Iterator[Reply]:
         """Answer one order."""
-        yield Ready(order.runtime, "simulated", "simulated", 1, "any")
+        yield Ready(order.runtime, "simulated", "simulated", "extended", False, 1, "any")
         if not order.blocks:
             return
         self._process += 1

@@ -48,12 +48,12 @@ def hello(job: Job, ready: Ready) -> Hello:
         device_fingerprint=fingerprint(environment.machine),
         runtime=ready.runtime,
         runtime_version=ready.runtime_version,
-        optimization=settings.optimization,
+        optimization=ready.optimization,
         provider=ready.provider,
         precision=settings.precision,
         threads=ready.threads,
         affinity=ready.affinity,
-        spinning=settings.spinning,
+        spinning=ready.spinning,
         cache=_CACHE_PROTOCOL,
     )
     return Hello(job.job_id, __version__, key, environment, read_boot_id(), settings)

@@ -45,6 +45,8 @@ class Ready:
     """The runtime opened a session here.
 
     Attributes:
+        optimization: the graph optimisation level in effect; `none` where the runtime has no such levels.
+        spinning: whether its idle threads spin.
         threads: threads of one operator, after clamping.
         affinity: `any`, or the processors read back after pinning, such as `0,1`.
     """
@@ -52,6 +54,8 @@ class Ready:
     runtime: str
     runtime_version: str
     provider: str
+    optimization: str
+    spinning: bool
     threads: int
     affinity: str
 

@@ -40,7 +40,7 @@ def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
     """Carry out an order.
 
     Args:
-        order: its settings hold the threads after clamping.
+        order: its settings hold the threads after clamping, and what else is in effect.
         runtime: the runtime that the order names.
         clock: a monotonic clock in ns.
     """
@@ -121,7 +121,9 @@ def main() -> None:
         # More threads than processors made one runtime 500 times slower.
         threads = max(1, min(order.settings.threads, len(usable_processors())))
         order = replace(order, settings=replace(order.settings, threads=threads))
-        for reply in work(order, load_runtime(order.runtime), time.perf_counter_ns):
+        runtime = load_runtime(order.runtime)
+        order = replace(order, settings=runtime.effective(order.settings))
+        for reply in work(order, runtime, time.perf_counter_ns):
             _say(replies, reply)
     except AgentError as e:
         _say(replies, BlockFailed("", getattr(e, "code", BAD_ORDER), str(e)))
@@ -139,6 +141,8 @@ def _ready(order: WorkOrder, runtime: Runtime, sentinel: Session) -> Ready:
         runtime=order.runtime,
         runtime_version=runtime.version,
         provider=sentinel.provider,
+        optimization=order.settings.optimization,
+        spinning=order.settings.spinning,
         threads=order.settings.threads,
         affinity=affinity_text(usable_processors(), os.cpu_count() or 1),
     )

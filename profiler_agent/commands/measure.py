@@ -28,6 +28,7 @@ from profiler_agent.records import (
     parse_job,
 )
 from profiler_agent.report import measurement_table
+from profiler_agent.runtimes import family_of_file
 
 _USER_ERRORS = (
     "unreadable_model",
@@ -44,8 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Measure models; or, given -, a job document on standard input, answered in JSON lines."
     default = Settings()
     add = parser.add_argument
-    add("models", nargs="+", metavar="MODEL", help=".onnx files, or - for a job on standard input")
-    add("--runtime", default=default.runtime, help="identifier or family (%(default)s)")
+    add("models", nargs="+", metavar="MODEL", help=".onnx or .tflite files, or - for a job on standard input")
+    add("--runtime", help="onnxruntime, litert, tflite-runtime or a family, onnx or tflite (by the files' names)")
     add("--optimization", default=default.optimization, help="disabled, basic, extended or all (%(default)s)")
     add("--threads", type=kinds.positive, default=default.threads, help="threads of one operator (%(default)s)")
     add("--affinity", type=kinds.processors, help="processors to pin to, such as 0,1 (the system's choice)")
@@ -135,7 +136,7 @@ def _follow(
 
 def _job_of_files(options: argparse.Namespace) -> Job:
     settings = Settings(
-        runtime=options.runtime,
+        runtime=options.runtime or _runtime_of_files(options.models),
         optimization=options.optimization,
         threads=options.threads,
         affinity=options.affinity,
@@ -150,6 +151,13 @@ def _job_of_files(options: argparse.Namespace) -> Job:
     shapes = dict(options.shape)
     blocks = tuple(_block_of_file(Path(model), shapes) for model in options.models)
     return Job(uuid.uuid4().hex, blocks, settings, options.budget_s)
+
+
+def _runtime_of_files(models: Sequence[str]) -> str:
+    families = sorted({family_of_file(Path(model)) for model in models})
+    if len(families) > 1:
+        raise BadInputError(f"one job has one runtime: measure the {' and the '.join(families)} models apart")
+    return families[0]
 
 
 def _block_of_file(model: Path, shapes: Dict[str, Tuple[int, ...]]) -> JobBlock:

@@ -11,7 +11,12 @@ from profiler_agent.runtimes.session import Runtime
 
 # Identifier, family, module; within a family the newest first. A module imports its runtime at its top, so it
 # is loaded only in the worker process that measures with it.
-_RUNTIMES = (("onnxruntime", "onnx", "profiler_agent.runtimes.onnx"),)
+_RUNTIMES = (
+    ("onnxruntime", "onnx", "profiler_agent.runtimes.onnx"),
+    ("litert", "tflite", "profiler_agent.runtimes.litert"),
+    ("tflite-runtime", "tflite", "profiler_agent.runtimes.tflite_runtime"),
+)
+_FAMILY_OF_SUFFIX = {".tflite": "tflite"}
 
 
 def resolve_runtime(name: str) -> Tuple[str, ...]:
@@ -25,6 +30,11 @@ def resolve_runtime(name: str) -> Tuple[str, ...]:
         known = sorted({name for identifier, family, _ in _RUNTIMES for name in (identifier, family)})
         raise BadInputError(f"unknown runtime {name!r}; this agent knows {', '.join(known)}")
     return matches
+
+
+def family_of_file(model: Path) -> str:
+    """Return the family of runtimes that a file's name speaks of: `tflite` for .tflite, else `onnx`."""
+    return _FAMILY_OF_SUFFIX.get(model.suffix.lower(), "onnx")
 
 
 def known_runtimes() -> Tuple[str, ...]:

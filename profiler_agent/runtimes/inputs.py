@@ -1,4 +1,4 @@
-"""Random inputs for a model: ordinary values, since zeros and denormals run at another speed.
+"""Shapes and random values of a model's inputs: ordinary values, since zeros and denormals run at another speed.
 
 Made without numpy.random: with the OpenSSL that it loads, it alone would take most of the worker's memory.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy
+
+from profiler_agent.errors import SessionError
 
 _BATCH_VALUES = 4096
 _WORD_BITS = 32
@@ -46,3 +48,29 @@ def _uniform(count: int, generator: random.Random) -> Any:
     bits = generator.getrandbits(_WORD_BITS * count)
     words = numpy.frombuffer(bits.to_bytes(_WORD_BITS // 8 * count, "little"), dtype="<u4")
     return (words + 0.5) / 2**_WORD_BITS
+
+
+def input_shape(name: str, declared: List[Any], given: Optional[Tuple[int, ...]]) -> Tuple[int, ...]:
+    """Return the shape of an input.
+
+    Args:
+        name: of the input.
+        declared: its shape in the model; what is no non-negative integer there is left open.
+        given: the shape that the user gave, or None.
+
+    Raises:
+        SessionError: a size is open and none is given, or the given shape does not fit.
+    """
+    if given is None:
+        if all(isinstance(size, int) and size >= 0 for size in declared):
+            return tuple(declared)
+        raise SessionError(
+            "dynamic_shape",
+            f"input {name!r} has the dynamic shape {declared}: give one with --shape {name}=1x3x32x32",
+        )
+    fits = len(given) == len(declared) and all(
+        not isinstance(size, int) or size == wanted for size, wanted in zip(declared, given)
+    )
+    if not fits:
+        raise SessionError("wrong_shape", f"input {name!r} has shape {declared}, which {list(given)} does not fit")
+    return tuple(given)

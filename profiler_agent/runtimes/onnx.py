@@ -6,7 +6,7 @@ import base64
 import random
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy
 import onnxruntime
@@ -14,7 +14,7 @@ import onnxruntime
 from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import check_readable
-from profiler_agent.runtimes.inputs import random_array
+from profiler_agent.runtimes.inputs import input_shape, random_array
 from profiler_agent.runtimes.onnx_graph import operator_names
 from profiler_agent.runtimes.session import Runtime
 
@@ -109,6 +109,10 @@ class OnnxRuntime:
         """A convolution, in 230 bytes."""
         return _SENTINEL
 
+    def effective(self, settings: Settings) -> Settings:
+        """Return the settings as they are."""
+        return settings
+
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
         session = _create(model, _options(settings))
@@ -157,7 +161,7 @@ def _create(model: Path, options: Any) -> Any:
 def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random) -> Dict[str, Any]:
     inputs = {}
     for node in session.get_inputs():
-        shape = _shape(node.name, list(node.shape), input_shapes.get(node.name))
+        shape = input_shape(node.name, list(node.shape), input_shapes.get(node.name))
         if node.type not in _DTYPES:
             raise SessionError("unsupported_input", f"input {node.name!r} is of type {node.type}")
         inputs[node.name] = random_array(shape, _DTYPES[node.type], generator)
@@ -165,22 +169,6 @@ def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: r
     if unknown:
         raise SessionError("unknown_input", f"the model has no input {unknown[0]!r}; it has {', '.join(inputs)}")
     return inputs
-
-
-def _shape(name: str, declared: List[Any], given: Any) -> Tuple[int, ...]:
-    if given is None:
-        if all(isinstance(size, int) and size >= 0 for size in declared):
-            return tuple(declared)
-        raise SessionError(
-            "dynamic_shape",
-            f"input {name!r} has the dynamic shape {declared}: give one with --shape {name}=1x3x32x32",
-        )
-    fits = len(given) == len(declared) and all(
-        not isinstance(size, int) or size == wanted for size, wanted in zip(declared, given)
-    )
-    if not fits:
-        raise SessionError("wrong_shape", f"input {name!r} has shape {declared}, which {list(given)} does not fit")
-    return tuple(given)
 
 
 def _first_line(error: Exception) -> str:

@@ -37,6 +37,9 @@ class Runtime(Protocol):
     def sentinel_model(self) -> bytes:
         """A small model that never changes: it proves that sessions work here, and tells when the machine shifts."""
 
+    def effective(self, settings: Settings) -> Settings:
+        """Return the settings that are in effect: what this runtime has no notion of has one fixed value."""
+
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> Session:
         """Load a model and bind random inputs.
 

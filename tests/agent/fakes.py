@@ -54,6 +54,9 @@ class FakeRuntime:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
 
+    def effective(self, settings: Settings) -> Settings:
+        return settings
+
     def open(self, model: Path, settings: Settings, input_shapes: dict[str, tuple[int, ...]]) -> FakeSession:
         if not model.is_file() or not model.read_bytes().startswith(b"fake"):
             raise SessionError("unreadable_model", f"{model.name} is no model")
@@ -86,7 +89,9 @@ def fake_launch(
         def reading(position: int) -> SentinelTaken:
             return SentinelTaken(position, (sentinel_ns(process, position),) * 5, 1)
 
-        yield Ready(order.runtime, "1.0", "FakeProvider", order.settings.threads, "any")
+        settings = order.settings
+        level, spinning, threads = settings.optimization, settings.spinning, settings.threads
+        yield Ready(order.runtime, "1.0", "FakeProvider", level, spinning, threads, "any")
         if order.blocks:
             yield reading(0)
         for position, block in enumerate(order.blocks):

@@ -200,7 +200,7 @@ def test_a_worker_that_dies_after_its_work_costs_nothing(blocks: tuple[JobBlock,
 
 def test_workers_that_keep_dying_between_blocks_end_the_job(blocks: tuple[JobBlock, ...]) -> None:
     def launch(order: WorkOrder) -> Iterator[Reply]:
-        yield Ready(order.runtime, "1.0", "FakeProvider", 1, "any")
+        yield Ready(order.runtime, "1.0", "FakeProvider", "extended", False, 1, "any")
         if order.blocks:
             raise WorkerCrash("the worker was killed by signal 9")
 

@@ -12,8 +12,8 @@ from profiler_agent.errors import SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import load_runtime
 from profiler_agent.runtimes.session import Runtime
+from tests.agent import models, tflite_models
 from tests.agent.fakes import FakeClock, FakeRuntime
-from tests.agent.models import write_convolution
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ def fake_case() -> Case:
 
 
 def onnxruntime_case() -> Case:
-    return Case(load_runtime("onnxruntime"), write_convolution, ("Relu", "Conv"))
+    return Case(load_runtime("onnxruntime"), models.write_convolution, ("Relu", "Conv"))
 
 
-@pytest.mark.parametrize("make_case", [fake_case, onnxruntime_case])
+def litert_case() -> Case:
+    return Case(load_runtime("litert"), tflite_models.write_convolution, ("RELU@XNNPACK", "CONV_2D@XNNPACK"))
+
+
+@pytest.mark.parametrize("make_case", [fake_case, onnxruntime_case, litert_case])
 class TestSession:
     def test_runs_again_and_again(self, make_case: Callable[[], Case], tmp_path: Path) -> None:
         case = make_case()

@@ -1,0 +1,11 @@
+"""The older TensorFlow Lite interpreter, from the package tflite-runtime; with numpy 2 it imports and then fails."""
+
+from __future__ import annotations
+
+from tflite_runtime import __version__
+from tflite_runtime.interpreter import Interpreter
+
+from profiler_agent.runtimes.session import Runtime
+from profiler_agent.runtimes.tflite import TfliteRuntime
+
+RUNTIME: Runtime = TfliteRuntime("tflite-runtime", str(__version__), Interpreter)
