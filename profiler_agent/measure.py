@@ -41,9 +41,11 @@ from profiler_agent.records import (
     Warned,
 )
 from profiler_agent.runtimes import check_readable, resolve_runtime
+from profiler_agent.tuning import Tuning
 
 Launch = Callable[[WorkOrder], Iterator[Reply]]
 _CACHE_PROTOCOL = "hot"
+_UNTUNED = Tuning()
 # Rounds that drift may cost for each that counts, before the job gives up on a machine that is never steady.
 _ATTEMPTS_PER_ROUND = 3
 # Workers that may die between blocks in one round, blaming none of them.
@@ -59,7 +61,11 @@ class Clocks:
 
 
 def measure(
-    job: Job, known: Iterable[Event] = (), launch: Launch = launch_worker, clocks: Optional[Clocks] = None
+    job: Job,
+    known: Iterable[Event] = (),
+    launch: Launch = launch_worker,
+    clocks: Optional[Clocks] = None,
+    tuning: Tuning = _UNTUNED,
 ) -> Iterator[Event]:
     """Measure a job and yield what the wire carries, `hello` first and `done` last.
 
@@ -68,11 +74,12 @@ def measure(
         known: events of the same job from an earlier, broken run: what they hold is not measured again.
         launch: starts a worker with an order and yields its replies.
         clocks: for the budget and the times in the records; None takes the machine's.
+        tuning: what the caller has set the machine to.
 
     Raises:
         AgentError: the runtime does not work here at all, or is unknown.
     """
-    return _Campaign(job, known, launch, clocks or Clocks()).run()
+    return _Campaign(job, known, launch, clocks or Clocks(), tuning).run()
 
 
 def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
@@ -100,10 +107,11 @@ def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
 class _Campaign:
     """Decides what is measured next, and turns the workers' replies into events; the ledger remembers."""
 
-    def __init__(self, job: Job, known: Iterable[Event], launch: Launch, clocks: Clocks) -> None:
+    def __init__(self, job: Job, known: Iterable[Event], launch: Launch, clocks: Clocks, tuning: Tuning) -> None:
         self._job = job
         self._launch = launch
         self._clocks = clocks
+        self._tuning = tuning
         self._ledger = Ledger(job)
         for event in known:
             self._ledger.add(event)
@@ -111,7 +119,8 @@ class _Campaign:
     def run(self) -> Iterator[Event]:
         start = self._clocks.monotonic_s()
         ready = probe(self._job.settings, self._launch)
-        yield _hello(self._job, ready)
+        yield _hello(self._job, ready, self._tuning.text)
+        yield from self._tuning.warnings
         wanted = self._job.settings.threads
         if ready.threads != wanted:
             yield Warned("threads_clamped", f"{wanted} threads were asked for; {ready.threads} can run here")
@@ -129,6 +138,7 @@ class _Campaign:
             for rejection in self._ledger.late_rejections():
                 yield self._noted(rejection)
             rounds += 1
+        yield from self._tuning.lost()
         yield from self._farewell(rounds, self._clocks.monotonic_s() - start)
 
     def _over_budget(self, spent_s: float, rounds: int) -> bool:
@@ -237,7 +247,7 @@ def shuffled(blocks: Sequence[JobBlock], seed: int, index: int) -> Dict[str, Job
     return {block.block_id: block for block in order}
 
 
-def _hello(job: Job, ready: Ready) -> Hello:
+def _hello(job: Job, ready: Ready, tuning: str) -> Hello:
     settings = job.settings
     environment = read_environment()
     key = TableKey(
@@ -251,6 +261,7 @@ def _hello(job: Job, ready: Ready) -> Hello:
         affinity=ready.affinity,
         spinning=settings.spinning,
         cache=_CACHE_PROTOCOL,
+        tuning=tuning,
     )
     return Hello(job.job_id, __version__, key, environment, read_boot_id(), settings)
 
