@@ -16,7 +16,7 @@ from typing import Optional, Tuple
 
 from profiler_agent.decoding import encode
 from profiler_agent.records import Environment, Machine, MachineState
-from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, read_heat, read_text
+from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, is_virtual, read_heat, read_text
 
 _CPU_NAME_FIELDS = ("model name", "Model", "Hardware", "CPU part")
 _CPU_FEATURE_FIELDS = ("flags", "Features")
@@ -34,7 +34,7 @@ def read_environment(root: Path = ROOT) -> Environment:
         python=platform.python_version(),
         numpy=_installed_version("numpy"),
         memory_bytes=_memory_bytes(root, "MemTotal"),
-        virtual_machine=_is_virtual(root),
+        virtual_machine=is_virtual(root),
     )
 
 
@@ -69,10 +69,10 @@ def read_boot_id(root: Path = ROOT) -> Optional[str]:
 
 def read_state(root: Path = ROOT) -> MachineState:
     """Read what may change from one moment to the next."""
-    load = read_text(root / "proc/loadavg")
+    load = re.match(r"\d{1,6}\.\d{1,4}\b", read_text(root / "proc/loadavg") or "")
     policies = cpu_policies(root)
     return MachineState(
-        load_1m=float(load.split()[0]) if load else None,
+        load_1m=float(load.group()) if load else None,
         governors=tuple(read_text(policy / "scaling_governor") or "unknown" for policy in policies),
         frequencies_mhz=frequencies_mhz(policies, "scaling_cur_freq"),
         # No part of the machine's identity: switching turbo off changes it.
@@ -109,11 +109,3 @@ def _cpu_model(processors: str) -> str:
 def _memory_bytes(root: Path, field: str) -> Optional[int]:
     match = re.search(rf"^{field}:\s*(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
-
-
-def _is_virtual(root: Path) -> Optional[bool]:
-    processors = read_text(root / "proc/cpuinfo")
-    if processors is None:
-        return None
-    features = _cpu_field(processors, _CPU_FEATURE_FIELDS) or ""
-    return "hypervisor" in features.split()

@@ -47,7 +47,7 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=_environment(),
+            env=package_environment(),
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -66,7 +66,8 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
             process.stdin.close()
 
 
-def _environment() -> Dict[str, str]:
+def package_environment() -> Dict[str, str]:
+    """Return the environment in which another Python process finds this package."""
     package_parent = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
     path = package_parent if not inherited else os.pathsep.join((package_parent, inherited))

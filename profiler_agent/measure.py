@@ -20,7 +20,9 @@ from profiler_agent.opening import Launch, file_problem, hello, probe
 from profiler_agent.orders import BatchTaken, BlockFailed, Reply, SentinelTaken, Started, WorkOrder
 from profiler_agent.records import Done, Event, Failed, Job, JobBlock, Measured, Sentinel, Warned
 from profiler_agent.system_files import Heat, firmware_throttle_bits, read_heat
+from profiler_agent.tuning import Tuning
 
+_UNTUNED = Tuning()
 # Rounds that drift may cost for each that counts, before the job gives up on a machine that is never steady.
 _ATTEMPTS_PER_ROUND = 3
 # Workers that may die between blocks in one round, blaming none of them.
@@ -56,6 +58,7 @@ def measure(
     launch: Launch = launch_worker,
     clocks: Optional[Clocks] = None,
     sensors: Optional[Sensors] = None,
+    tuning: Tuning = _UNTUNED,
 ) -> Iterator[Event]:
     """Measure a job and yield what the wire carries, `hello` first and `done` last.
 
@@ -65,21 +68,31 @@ def measure(
         launch: starts a worker with an order and yields its replies.
         clocks: for the budget, the times in the records and waiting; None takes the machine's.
         sensors: of heat and throttling; None takes the machine's.
+        tuning: what the caller has set the machine to.
 
     Raises:
         AgentError: the runtime does not work here at all, or is unknown.
     """
-    return _Campaign(job, known, launch, clocks or Clocks(), sensors or Sensors()).run()
+    return _Campaign(job, known, launch, clocks or Clocks(), sensors or Sensors(), tuning).run()
 
 
 class _Campaign:
     """Decides what is measured next, and turns the workers' replies into events; the ledger remembers."""
 
-    def __init__(self, job: Job, known: Iterable[Event], launch: Launch, clocks: Clocks, sensors: Sensors) -> None:
+    def __init__(
+        self,
+        job: Job,
+        known: Iterable[Event],
+        launch: Launch,
+        clocks: Clocks,
+        sensors: Sensors,
+        tuning: Tuning,
+    ) -> None:
         self._job = job
         self._launch = launch
         self._clocks = clocks
         self._sensors = sensors
+        self._tuning = tuning
         self._start_s = clocks.monotonic_s()
         self._overheated = False
         self._may_cool = True
@@ -90,7 +103,8 @@ class _Campaign:
 
     def run(self) -> Iterator[Event]:
         ready = probe(self._job.settings, self._launch)
-        yield hello(self._job, ready)
+        yield hello(self._job, ready, self._tuning.text)
+        yield from self._tuning.warnings
         wanted = self._job.settings.threads
         if ready.threads != wanted:
             yield Warned("threads_clamped", f"{wanted} threads were asked for; {ready.threads} can run here")
@@ -108,6 +122,7 @@ class _Campaign:
             for rejection in self._ledger.late_rejections():
                 yield self._noted(rejection)
             rounds += 1
+        yield from self._tuning.lost()
         yield from self._farewell(rounds, self._spent_s())
 
     def _spent_s(self) -> float:

@@ -40,8 +40,8 @@ def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
     raise AgentError("; ".join(refusals) or "the runtime gave no answer")
 
 
-def hello(job: Job, ready: Ready) -> Hello:
-    """Return the first line of a job on a runtime that has answered."""
+def hello(job: Job, ready: Ready, tuning: str) -> Hello:
+    """Return the first line of a job on a runtime that has answered; `tuning` is what the machine is set to."""
     settings = job.settings
     environment = read_environment()
     key = TableKey(
@@ -55,6 +55,7 @@ def hello(job: Job, ready: Ready) -> Hello:
         affinity=ready.affinity,
         spinning=ready.spinning,
         cache=_CACHE_PROTOCOL,
+        tuning=tuning,
     )
     return Hello(job.job_id, __version__, key, environment, read_boot_id(), settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterable, List, Sequence, Tuple
 
 from profiler_agent.compare import Comparison
+from profiler_agent.doctor import Finding
 from profiler_agent.records import Environment, Measurement
 
 
@@ -63,6 +64,16 @@ def machine_table(environment: Environment, fingerprint: str, runtimes: Iterable
         *runtimes,
     ]
     return aligned([(name, "not told by this machine" if value is None else value) for name, value in facts])
+
+
+def diagnosis(findings: Iterable[Finding]) -> str:
+    """Return one line per finding, and under it the command that mends it."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.verdict:<8}  {finding.check:<15}  {finding.sentence}")
+        if finding.remedy:
+            lines.append(f"{'':<8}  {'':<15}  → {finding.remedy}")
+    return "\n".join(lines)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

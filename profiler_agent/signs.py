@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable, Optional, Tuple
 
+from profiler_agent.cgroups import read_quota_stops
 from profiler_agent.records import Signs
 from profiler_agent.system_files import ROOT, cpu_policies, folders, read_heat, read_integer, read_text
 
@@ -57,7 +58,7 @@ def read_counters(usable: Tuple[int, ...], root: Path = ROOT) -> Counters:
         tick_ns=tick_ns,
         preemptions=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
         throttlings=_throttlings(root),
-        quota_stops=_quota_stops(root),
+        quota_stops=read_quota_stops(root),
     )
 
 
@@ -113,18 +114,6 @@ def _throttlings(root: Path) -> Optional[int]:
     """Return how often the processors were throttled by heat since the boot."""
     processors = root / "sys/devices/system/cpu"
     counts = [read_integer(one / "thermal_throttle/core_throttle_count") for one in folders(processors, "cpu[0-9]*")]
-    return _total(counts)
-
-
-def _quota_stops(root: Path) -> Optional[int]:
-    """Return how often this process's control groups used up their quota, in either version of their files."""
-    counts = []
-    groups = re.findall(r"^\d+:([^:]*):(.*)$", read_text(root / "proc/self/cgroup") or "", re.MULTILINE)
-    for controllers, path in groups:
-        if controllers == "" or "cpu" in controllers.split(","):
-            folder = root / "sys/fs/cgroup" / ("" if controllers == "" else "cpu") / path.lstrip("/")
-            match = re.search(r"^nr_throttled (\d{1,18})$", read_text(folder / "cpu.stat") or "", re.MULTILINE)
-            counts.append(int(match.group(1)) if match else None)
     return _total(counts)
 
 

@@ -5,6 +5,7 @@ Every reader takes the root of the file system, so that tests can point it at a 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,19 @@ ROOT = Path("/")
 _TOOL_TIMEOUT_S = 2
 # Unconnected sensors report absurd values; silicon works between these bounds.
 _COLDEST_C, _HOTTEST_C = -40, 150
+
+
+# Names by which firmware and hypervisors present a machine that is none.
+_VIRTUAL_PRODUCTS = (
+    "KVM",
+    "QEMU",
+    "VMware",
+    "VirtualBox",
+    "Virtual Machine",
+    "HVM domU",
+    "Bochs",
+    "Google Compute Engine",
+)
 
 
 class ThermalZone(NamedTuple):
@@ -55,6 +69,29 @@ def read_integer(path: Path) -> Optional[int]:
     """Read a file that holds one integer."""
     found = read_text(path)
     return int(found) if found is not None and re.fullmatch(r"-?\d{1,18}", found) else None
+
+
+def is_denied(path: Path) -> bool:
+    """Tell whether a file is there, as far as can be seen, but does not let itself be read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def is_denied_folder(path: Path) -> bool:
+    """Tell whether a folder is there, as far as can be seen, but does not let itself be listed."""
+    try:
+        os.listdir(str(path))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def folders(parent: Path, pattern: str) -> List[Path]:
@@ -102,6 +139,20 @@ def read_heat(root: Path = ROOT) -> Heat:
     return Heat(
         temperature_c=max((zone.temperature_c for zone in zones), default=None),
         margin_c=min((zone.limit_c - zone.temperature_c for zone in zones if zone.limit_c is not None), default=None),
+    )
+
+
+def is_virtual(root: Path) -> Optional[bool]:
+    """Tell whether a hypervisor is visible; None where the kernel does not tell of its processors."""
+    processors = read_text(root / "proc/cpuinfo")
+    if not re.search(r"^processor\s*:", processors or "", re.MULTILINE):
+        return None
+    # Virtual ARM machines have no such flag; their device tree or their firmware's product name tells.
+    product = read_text(root / "sys/class/dmi/id/product_name") or ""
+    return (
+        re.search(r"^flags\s*:.*\bhypervisor\b", processors or "", re.MULTILINE) is not None
+        or read_text(root / "proc/device-tree/hypervisor/compatible") is not None
+        or any(name in product for name in _VIRTUAL_PRODUCTS)
     )
 
 

@@ -29,6 +29,7 @@ from profiler_agent.records import (
 )
 from profiler_agent.report import measurement_table
 from profiler_agent.runtimes import family_of_file
+from profiler_agent.tuning import tuned
 
 _USER_ERRORS = (
     "unreadable_model",
@@ -51,6 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=kinds.positive, default=default.threads, help="threads of one operator (%(default)s)")
     add("--affinity", type=kinds.processors, help="processors to pin to, such as 0,1 (the system's choice)")
     add("--spinning", action="store_true", help="let idle threads of the runtime spin")
+    text = "set governors to performance and turbo off, as far as this user may, and undo it at the end"
+    add("--tune", action="store_true", help=text)
     text = "half-width of the interval, relative to the median, at which a model is done (%(default)s%%)"
     add("--precision", type=kinds.percent, default=default.target_half_width_pct, metavar="PERCENT", help=text)
     text = "the most fresh processes per model (%(default)s)"
@@ -91,7 +94,9 @@ def run(options: argparse.Namespace) -> int:
         elif options.out:
             journal = stack.enter_context(begin(options.out, job))
         try:
-            events = _follow(measure(job, known), known, show, journal)
+            # Last, so that whatever refuses the job refuses it before the machine is touched.
+            tuning = stack.enter_context(tuned(job.settings.tune, _complain))
+            events = _follow(measure(job, known, tuning=tuning), known, show, journal)
         except KeyboardInterrupt:
             if journal is not None:
                 print(f"agent: interrupted; --resume goes on with {partial_path(options.out)}", file=sys.stderr)
@@ -126,7 +131,7 @@ def _follow(
     kept: List[Event] = []
     for event in events:
         if isinstance(event, Hello) and earlier and event.key != earlier[-1]:
-            raise BadInputError("the job was begun under another key: another machine, runtime or affinity")
+            raise BadInputError("the job was begun under another key: another machine, runtime, affinity or tuning")
         if journal is not None:
             journal.append(event)
         kept.append(event)
@@ -141,6 +146,7 @@ def _job_of_files(options: argparse.Namespace) -> Job:
         threads=options.threads,
         affinity=options.affinity,
         spinning=options.spinning,
+        tune=options.tune,
         rounds=options.rounds,
         samples=options.samples,
         target_half_width_pct=options.precision,
@@ -170,6 +176,10 @@ def _block_of_file(model: Path, shapes: Dict[str, Tuple[int, ...]]) -> JobBlock:
 
 def _print_line(event: Event) -> None:
     print(format_event(event), flush=True)
+
+
+def _complain(sentence: str) -> None:
+    print(f"agent: {sentence}", file=sys.stderr)
 
 
 def _print_problem(event: Event) -> None:

@@ -33,6 +33,7 @@ class Settings:
         threads: threads inside one operator; clamped to the processors that the worker may use.
         affinity: processors to pin the worker to; None leaves the choice to the system.
         spinning: whether idle threads of the runtime spin.
+        tune: whether to set the machine to a steady speed while it is measured, as far as it lets itself be set.
         rounds: the most fresh processes that measure a block; a block that converges earlier needs fewer.
         samples: raw samples per block and round; slow models take fewer, at least five.
         min_sample_ns: the least duration of a raw sample; short models are repeated inside one.
@@ -54,6 +55,7 @@ class Settings:
     threads: int = 1
     affinity: Optional[Tuple[int, ...]] = None
     spinning: bool = False
+    tune: bool = False
     rounds: int = 90
     samples: int = 20
     min_sample_ns: int = 1_000_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+UNTUNED = "none"
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -57,6 +59,7 @@ class TableKey:
         provider: the provider or delegate actually engaged.
         affinity: `any`, or the processors read back after pinning, such as `0,1`.
         cache: the cache protocol; `hot` means back to back.
+        tuning: what tuning really set, such as `governor,turbo`; `none` where it was not asked for or nothing took.
     """
 
     device_fingerprint: str
@@ -69,3 +72,9 @@ class TableKey:
     affinity: str
     spinning: bool
     cache: str
+    tuning: str = UNTUNED
+
+    @property
+    def tuned(self) -> bool:
+        """Whether tuning set anything."""
+        return self.tuning != UNTUNED

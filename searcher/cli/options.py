@@ -23,6 +23,7 @@ Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
 Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
+Tune = Annotated[bool, typer.Option("--tune", help="Set governors and turbo there for the time of measuring.")]
 Precision = Annotated[float, typer.Option(min=0.01, help="Half-width of the interval, in %, at which a block is done.")]
 Rounds = Annotated[int, typer.Option(min=1, help="The most fresh processes for a block; below eight none is done.")]
 Samples = Annotated[int, typer.Option(min=1, help="Raw samples per block and round.")]
@@ -35,6 +36,7 @@ def settings(
     threads: int,
     affinity: str | None,
     optimization: str,
+    tune: bool,
     precision_pct: float,
     rounds: int,
     samples: int,
@@ -50,6 +52,7 @@ def settings(
             threads=threads,
             affinity=None if affinity is None else _processors(affinity),
             optimization=optimization,
+            tune=tune,
             target_half_width_pct=precision_pct,
             rounds=rounds,
             samples=samples,

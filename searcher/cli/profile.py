@@ -27,6 +27,7 @@ def command(
     threads: options.Threads = 1,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
+    tune: options.Tune = False,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
@@ -39,7 +40,7 @@ def command(
     request = ProfileRequest(
         space=space_named(space),
         device=Device(device, python, identity, known_hosts),
-        settings=options.settings(runtime, threads, affinity, optimization, precision, rounds, samples),
+        settings=options.settings(runtime, threads, affinity, optimization, tune, precision, rounds, samples),
         table=out,
         budget_s=budget_s,
         overwrite=overwrite,

@@ -15,6 +15,8 @@ def lookup_table(table: LookupTable) -> Table:
     """Return a lookup table's blocks with their medians and intervals."""
     key = table.key
     title = f"{table.space} on {key.device_fingerprint}: {key.runtime} {key.runtime_version}, {key.threads} thread(s)"
+    if key.tuned:
+        title += f", tuned ({key.tuning})"
     shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
     shown.add_column("converged")
     for block, entry in table.entries.items():

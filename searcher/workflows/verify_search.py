@@ -102,6 +102,8 @@ def settings_of_search(
             threads=key.threads,
             affinity=affinity,
             spinning=key.spinning,
+            # What took then must take again: the keys are compared.
+            tune=key.tuned,
             target_half_width_pct=precision_pct,
             sentinel_ns=None if search.sentinel_ms is None else search.sentinel_ms * 1e6,
             rounds=rounds,

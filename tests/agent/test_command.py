@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from profiler_agent.journal import read_journal
-from profiler_agent.records import Done, Hello, Job, JobBlock, Measured, Settings, format_job, parse_event
+from profiler_agent.records import Done, Hello, Job, JobBlock, Measured, Settings, Warned, format_job, parse_event
 from tests.agent.models import write_convolution, write_identity
 
 QUICK = ("--rounds", "2", "--samples", "3")
@@ -178,6 +178,29 @@ def test_compare_holds_two_journals_against_each_other(tmp_path: Path) -> None:
     assert [one["block_id"] for one in document["blocks"]] == [str(model)]
     assert "all together" in agent("compare", tmp_path / "a", tmp_path / "b").stdout
     assert_one_sentence(agent("compare", tmp_path / "a", model), 2, "cannot read the journal")
+
+
+def test_doctor_tells_line_by_line_and_fails_only_when_strict() -> None:
+    document = json.loads(agent("doctor", "--json").stdout)
+    assert all(set(finding) == {"check", "verdict", "sentence", "remedy"} for finding in document["findings"])
+    # Idle machines get busy and busy ones idle between two runs; the status goes by what the same run has found.
+    result = agent("doctor", "--affinity", "0", "--strict", "--json")
+    strict = json.loads(result.stdout)["findings"]
+    assert result.returncode == any(finding["verdict"] == "disturbs" for finding in strict)
+    plain = agent("doctor")
+    assert plain.returncode == 0
+    assert len(plain.stdout.splitlines()) >= len(document["findings"])
+    assert_one_sentence(agent("doctor", "--affinity", "x"), 2, "invalid list of processors")
+
+
+def test_tuning_that_is_refused_never_stops_a_measurement(tmp_path: Path) -> None:
+    model, out = write_identity(tmp_path / "m.onnx"), tmp_path / "out.jsonl"
+    result = agent("measure", model, "--tune", "--out", out, "--rounds", "1", "--samples", "2")
+    assert result.returncode == 0, result.stderr
+    _, events = read_journal(out)
+    assert isinstance(events[0], Hello)
+    told = any(isinstance(event, Warned) and event.code == "tuning_refused" for event in events)
+    assert told or events[0].key.tuned
 
 
 def test_info_tells_the_machine_and_the_runtimes() -> None:

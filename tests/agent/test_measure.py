@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from profiler_agent.controls import Control
 from profiler_agent.errors import AgentError, BadInputError
 from profiler_agent.launch import WorkerCrash
 from profiler_agent.measure import Clocks, Sensors, measure, shuffled
@@ -30,6 +31,7 @@ from profiler_agent.records import (
     measurements_of,
 )
 from profiler_agent.system_files import Heat
+from profiler_agent.tuning import Tuning
 from tests.agent.fakes import fake_launch
 
 Kind = TypeVar("Kind")
@@ -47,6 +49,22 @@ def blocks(tmp_path: Path) -> tuple[JobBlock, ...]:
 
 def of_kind(kind: type[Kind], events: list[Event]) -> list[Kind]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def test_what_was_tuned_is_part_of_the_key_and_what_was_refused_is_told(
+    blocks: tuple[JobBlock, ...], tmp_path: Path
+) -> None:
+    job = Job("job", blocks, Settings(rounds=1, samples=1, tune=True))
+    untuned = list(measure(job, launch=fake_launch(lambda _b, _p: 1)))
+    assert isinstance(untuned[0], Hello)
+    assert (untuned[0].key.tuning, untuned[0].key.tuned) == ("none", False)
+    tuning = Tuning("turbo", (Warned("tuning_refused", "no"),), (Control("turbo", "no_turbo", "1"),), tmp_path)
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1), tuning=tuning))
+    assert isinstance(events[0], Hello)
+    assert (events[0].key.tuning, events[0].key.tuned) == ("turbo", True)
+    assert events[1] == Warned("tuning_refused", "no")
+    assert [event.code for event in of_kind(Warned, events)][:2] == ["tuning_refused", "tuning_lost"]
+    assert isinstance(events[-1], Done)
 
 
 def test_every_round_is_a_fresh_process_with_every_block_in_an_order_of_its_own(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler_agent.decoding import decode, encode
 from profiler_agent.environment import read_environment
 from profiler_agent.records import (
     Done,
@@ -86,6 +87,15 @@ def test_garbage_is_refused_and_quoted_briefly(text: str) -> None:
 def test_odd_json_is_refused(text: str) -> None:
     with pytest.raises(RecordError):
         parse_event(text)
+
+
+def test_keys_and_jobs_of_before_tuning_are_untuned() -> None:
+    plain = encode(KEY)
+    del plain["tuning"]
+    assert decode(TableKey, plain) == KEY
+    document = json.loads(format_job(Job("id", (JobBlock("b", "b.onnx", "00"),), Settings())))
+    del document["settings"]["tune"]
+    assert parse_job(json.dumps(document)).settings.tune is False
 
 
 def test_a_job_survives_its_document() -> None:

@@ -37,6 +37,7 @@ BOARD = {
     "proc/self/task/1/schedstat": "500 70 3\n",
     "proc/self/task/2/schedstat": "500 30 3\n",
     "proc/self/cgroup": "0::/user.slice\n",
+    "sys/fs/cgroup/user.slice/cpu.max": "150000 100000\n",
     "sys/fs/cgroup/user.slice/cpu.stat": "usage_usec 1\nnr_throttled 6\n",
     "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
     "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "3\n",
@@ -67,6 +68,8 @@ def test_counters_are_read_from_the_kernels_files(tmp_path: Path) -> None:
 def test_the_quota_of_the_first_version_of_control_groups_is_found(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "4:memory:/a\n3:cpu,cpuacct:/box\n",
+        "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "50000\n",
+        "sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000\n",
         "sys/fs/cgroup/cpu/box/cpu.stat": "nr_throttled 9\n",
         "sys/fs/cgroup/memory/a/cpu.stat": "nr_throttled 1\n",
     }

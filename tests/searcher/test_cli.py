@@ -16,10 +16,14 @@ import pytest
 from profiler_agent.records import TableKey
 from searcher.artifacts import cache_folder
 from searcher.cli import application, blocks
+from searcher.errors import BadInputError
 from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
-from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
+from searcher.workflows.profile_space import ProfileRequest
+from searcher.workflows.progress import Work
+from searcher.workflows.verify_search import settings_of_search
 from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201()
@@ -191,6 +195,30 @@ def test_a_device_folder_that_cannot_be_written_is_one_sentence(
     (cache / "device").write_text("")
     monkeypatch.setenv("PROFILER_CACHE", str(cache))
     assert_one_sentence(searcher("profile", "--out", tmp_path / "t.json"), 1, "cache/device")
+
+
+def test_verify_measures_under_the_tables_own_tuning(tmp_path: Path) -> None:
+    for tuning, wanted in (("none", False), ("governor,turbo", True)):
+        save_search(tmp_path / "search.json", replace(KEY, tuning=tuning))
+        assert settings_of_search(SEARCH_DOCUMENT.load(tmp_path / "search.json")).tune is wanted
+
+
+def test_profile_passes_tuning_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ProfileRequest] = []
+
+    def refuse(request: ProfileRequest) -> Work[LookupTable]:
+        asked.append(request)
+        raise BadInputError("no device here")
+
+    monkeypatch.setattr("searcher.cli.profile.profile_space", refuse)
+    assert_one_sentence(searcher("profile", "--tune"), 2, "no device here")
+    assert_one_sentence(searcher("profile"), 2, "no device here")
+    assert [request.settings.tune for request in asked] == [True, False]
+
+
+def test_lut_show_tells_a_tuned_machine(searcher: Run, tmp_path: Path) -> None:
+    TABLE_DOCUMENT.save(table(SPACE, lambda _block: 1.0, replace(KEY, tuning="governor")), tmp_path / "lut.json")
+    assert "tuned (governor)" in searcher("lut", "show", "lut.json").out
 
 
 def test_an_impossible_affinity_in_a_search_is_one_sentence(searcher: Run, tmp_path: Path) -> None:

@@ -43,6 +43,16 @@ def test_a_table_survives_its_file_and_reads_well(tmp_path: Path) -> None:
     assert len(text.splitlines()) > 17 * 5
 
 
+def test_a_table_of_before_tuning_is_untuned_and_does_not_mix_with_a_tuned_one(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    plain = TABLE_DOCUMENT.dump(small_table())
+    del plain["key"]["tuning"]
+    path.write_text(json.dumps(plain))
+    assert TABLE_DOCUMENT.load(path) == small_table()
+    with pytest.raises(KeyMismatchError, match="tuning was 'none', is 'governor'"):
+        require_same_key(KEY, replace(KEY, tuning="governor"))
+
+
 def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     rounds = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
     taken = measurement("b", rounds)
