@@ -22,7 +22,7 @@ from profiler_agent.records import (
     format_event,
     measurements_of,
 )
-from searcher.export.to_onnx import export_block
+from searcher.export.exporter import exporter_for
 from searcher.spaces.nasbench201 import NasBench201
 
 
@@ -32,7 +32,8 @@ class BenchmarkError(Exception):
 
 def export_block_set(folder: Path) -> tuple[JobBlock, ...]:
     """Export the blocks that `searcher profile` measures, the call overhead among them."""
-    models = [export_block(spec, folder) for spec in NasBench201().all_blocks()]
+    exporter = exporter_for("onnxruntime")
+    models = [exporter.export_block(spec, folder) for spec in NasBench201().all_blocks()]
     return tuple(JobBlock(model.name, str(model.path), model.sha256) for model in models)
 
 

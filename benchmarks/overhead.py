@@ -23,7 +23,7 @@ from benchmarks.machine import describe_machine
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import load_runtime
 from profiler_agent.sampling import take_batch
-from searcher.export.to_onnx import export_block
+from searcher.export.exporter import exporter_for
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 
 _LIMIT_US, _LIMIT_PCT = 1.0, 2.0
@@ -61,7 +61,7 @@ def main() -> None:
 
 def compare(spec: BlockSpec, settings: Settings, pairs: int, folder: Path) -> dict[str, Any]:
     """Alternate the agent's batches with bare loops of the same length, and compare their medians."""
-    model = export_block(spec, folder).path
+    model = exporter_for("onnxruntime").export_block(spec, folder).path
     session = load_runtime("onnxruntime").open(model, settings, {})
     bare_run = open_bare(model)
     agent_us: list[float] = []

@@ -16,7 +16,7 @@ from searcher.errors import SearcherError
 # Name, module, help. Only the chosen module is imported: most of them need seconds for torch.
 _COMMANDS = (
     ("blocks", "searcher.cli.blocks", "List the blocks that a space is cut into, or those of one architecture."),
-    ("export", "searcher.cli.export", "Write blocks or one whole network as ONNX files."),
+    ("export", "searcher.cli.export", "Write blocks or one whole network as ONNX or TFLite files."),
     ("profile", "searcher.cli.profile", "Measure a space's blocks on a device and write a lookup table."),
     ("search", "searcher.cli.search", "Search for architectures under a latency limit with GA+RMI."),
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),

@@ -1,4 +1,4 @@
-"""`searcher export`: blocks or one whole network as ONNX files."""
+"""`searcher export`: blocks or one whole network as files of a runtime."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 
 from searcher.artifacts import ExportedModel, cache_folder, replacing
 from searcher.cli import show
-from searcher.cli.options import Cells, Json, Space
+from searcher.cli.options import Cells, Json, Runtime, Space
 from searcher.errors import BadInputError
-from searcher.export.to_onnx import export_network
+from searcher.export.exporter import exporter_for
 from searcher.spaces.catalogue import space_named
 from searcher.workflows.profile_space import export_blocks
 
@@ -22,15 +22,17 @@ def command(
     architecture: Annotated[str | None, typer.Argument(help="An architecture's text; none for all blocks.")] = None,
     space: Space = "nasbench201",
     cells: Cells = 5,
+    runtime: Runtime = "onnx",
     as_json: Json = False,
 ) -> None:
-    """Write ONNX files with random weights."""
+    """Write files with random weights: ONNX, or TFLite for a runtime of that family."""
     searched = space_named(space, cells)
+    exporter = exporter_for(runtime)
     if architecture is None:
-        models = show.run(export_blocks(searched))
-        targets = [out / f"{model.name}.onnx" for model in models]
+        models = show.run(export_blocks(searched, exporter))
+        targets = [out / f"{model.name}{model.path.suffix}" for model in models]
     else:
-        models = [export_network(searched, searched.parse(architecture), cache_folder() / "exports")]
+        models = [exporter.export_network(searched, searched.parse(architecture), cache_folder() / "exports")]
         targets = [out]
     for model, target in zip(models, targets, strict=True):
         _copy(model, target)

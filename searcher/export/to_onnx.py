@@ -1,15 +1,13 @@
-"""Blocks and whole networks as ONNX files: one file each, in an opset that runtimes of 2019 and later read.
+"""Modules as ONNX files: one file each, in an opset that runtimes of 2019 and later read.
 
 The exporter of TorchScript is asked for by name: the newer one writes weights into a second file and takes a later
-opset than it is told. Files are cached by a hash of all that they are made from.
+opset than it is told.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -18,47 +16,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from searcher.artifacts import ExportedModel, replacing, sha256_of
-from searcher.errors import BadInputError
-from searcher.networks.blocks import build_block, initialise
-from searcher.networks.nasbench201 import NasBench201Network
-from searcher.spaces.architecture import Architecture
-from searcher.spaces.block import BlockSpec, Shape
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.artifacts import replacing
+from searcher.spaces.block import Shape
 
+SUFFIX = ".onnx"
 OPSET = 13
 # Raised when this code writes other files for the same input, so that old ones in caches are left alone.
 _EXPORT_VERSION = 1
-_WEIGHTS_SEED = 0
-
-
-def export_block(spec: BlockSpec, folder: Path) -> ExportedModel:
-    """Write a block with random weights; its name is the block's key.
-
-    Args:
-        spec: the block.
-        folder: where exported files are kept and looked for.
-
-    Raises:
-        BadInputError: the folder cannot be written or read.
-    """
-    return _export(spec.key, build_block(spec), spec.input_shapes, folder)
-
-
-def export_network(space: NasBench201, architecture: Architecture, folder: Path) -> ExportedModel:
-    """Write a whole network with random weights; its name is the architecture's text.
-
-    Args:
-        space: where the architecture is from, with the network's depth, width and resolution.
-        architecture: what to build.
-        folder: where exported files are kept and looked for.
-
-    Raises:
-        BadInputError: the folder cannot be written or read.
-    """
-    shape: Shape = (1, 3, space.image_size, space.image_size)
-    name = space.format(architecture)
-    return _export(name, NasBench201Network(space, architecture), (shape,), folder, identity=f"{space!r} {name}")
+EXPORTER = {"export_version": _EXPORT_VERSION, "opset": OPSET}
 
 
 def exporter_versions() -> dict[str, str]:
@@ -66,30 +31,7 @@ def exporter_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "onnx")}
 
 
-def _export(
-    name: str, module: nn.Module, input_shapes: Sequence[Shape], folder: Path, identity: str | None = None
-) -> ExportedModel:
-    recipe = {
-        "identity": identity or name,
-        "export_version": _EXPORT_VERSION,
-        "opset": OPSET,
-        "weights_seed": _WEIGHTS_SEED,
-        "versions": exporter_versions(),
-    }
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    path = folder / f"{digest[:32]}.onnx"
-    try:
-        if not path.exists():
-            initialise(module, torch.Generator().manual_seed(_WEIGHTS_SEED))
-            write_onnx(module, input_shapes, path)
-        return ExportedModel(name, path, sha256_of(path))
-    except OSError as e:
-        raise BadInputError(
-            f"cannot keep exported files in {folder}: {e.strerror or e}; PROFILER_CACHE can name another folder"
-        ) from e
-
-
-def write_onnx(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
+def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
     """Write a module in eval mode as one ONNX file, atomically.
 
     Args:

@@ -11,8 +11,9 @@ from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
+from searcher.devices.environments import interpreter_for
 from searcher.errors import BadInputError
-from searcher.export.to_onnx import export_block, exporter_versions
+from searcher.export.exporter import Exporter, exporter_for
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
@@ -55,10 +56,12 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     existing = TABLE_DOCUMENT.load(request.table) if request.table.is_file() and not request.overwrite else None
     TABLE_DOCUMENT.require_writable(request.table)
     require_writable(journal_path(request.table), "journal")
-    models = yield from export_blocks(request.space)
+    exporter = exporter_for(request.settings.runtime)
+    models = yield from export_blocks(request.space, exporter)
+    interpreter = interpreter_for(request.device, request.settings.runtime)
     with Journal(journal_path(request.table)) as journal:
         with closing(connect(request.device)) as transport:
-            events = measure_on(transport, request.device.interpreter, models, request.settings, request.budget_s)
+            events = measure_on(transport, interpreter, models, request.settings, request.budget_s)
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
             result = yield from follow_job(recorded, "measure blocks", len(models) * request.settings.rounds)
@@ -68,19 +71,19 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
             datetime.now(UTC).isoformat(timespec="seconds"),
             result,
             models,
-            exporter_versions(),
+            exporter.versions,
             journal.sha256(),
         )
         _commit(table, journal, request.table)
     return table
 
 
-def export_blocks(space: NasBench201) -> Work[list[ExportedModel]]:
+def export_blocks(space: NasBench201, exporter: Exporter) -> Work[list[ExportedModel]]:
     """Export the distinct blocks of a space, or find them in the cache."""
     specs = space.all_blocks()
     models = []
     for done, spec in enumerate(specs, start=1):
-        models.append(export_block(spec, cache_folder() / "exports"))
+        models.append(exporter.export_block(spec, cache_folder() / "exports"))
         yield Progress("export blocks", done, len(specs))
     return models
 

@@ -9,8 +9,9 @@ from profiler_agent.records import RecordError, Settings
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
+from searcher.devices.environments import interpreter_for
 from searcher.errors import BadInputError
-from searcher.export.to_onnx import export_network
+from searcher.export.exporter import exporter_for
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
@@ -50,9 +51,10 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     chosen = best_distinct(request.search.candidates, request.top)
     if not chosen:
         raise BadInputError("the search holds no candidate within its limit")
-    models = yield from _export(request.space, chosen)
+    models = yield from _export(request.space, chosen, request.settings.runtime)
+    interpreter = interpreter_for(request.device, request.settings.runtime)
     with closing(connect(request.device)) as transport:
-        events = measure_on(transport, request.device.interpreter, models, request.settings, request.budget_s)
+        events = measure_on(transport, interpreter, models, request.settings, request.budget_s)
         checked = requiring_key(events, request.search.table_key)
         result = yield from follow_job(checked, "measure networks", len(models) * request.settings.rounds)
     result.require_complete()
@@ -63,11 +65,12 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     return conclude(device, result.hello.key.runtime, limit_ms, verdicts)
 
 
-def _export(space: NasBench201, chosen: tuple[Candidate, ...]) -> Work[list[ExportedModel]]:
+def _export(space: NasBench201, chosen: tuple[Candidate, ...], runtime: str) -> Work[list[ExportedModel]]:
+    exporter = exporter_for(runtime)
     models = []
     for done, candidate in enumerate(chosen, start=1):
         architecture = space.parse(candidate.architecture)
-        models.append(export_network(space, architecture, cache_folder() / "exports"))
+        models.append(exporter.export_network(space, architecture, cache_folder() / "exports"))
         yield Progress("export networks", done, len(chosen))
     return models
 

@@ -1,0 +1,64 @@
+"""Modules as TFLite files, channels last: inputs and outputs are (N, H, W, C), and no convolution is transposed.
+
+Imports litert-torch, of the extra `tflite-export`, which takes seconds: only what exports TFLite imports this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import litert_torch
+import torch
+from torch import nn
+
+from searcher.artifacts import replacing
+from searcher.spaces.block import Shape
+
+SUFFIX = ".tflite"
+# Raised when this code writes other files for the same input, so that old ones in caches are left alone.
+_EXPORT_VERSION = 1
+EXPORTER = {"export_version": _EXPORT_VERSION, "layout": "channels last"}
+_IMAGE_RANK = 4
+
+
+def exporter_versions() -> dict[str, str]:
+    """Return the versions of the packages that write the files."""
+    return {name: version(name) for name in ("torch", "litert-torch")}
+
+
+def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
+    """Write a module in eval mode as one TFLite file, atomically.
+
+    Args:
+        module: takes as many (N, C, H, W) tensors as there are shapes.
+        input_shapes: (N, C, H, W) of each input; the file takes (N, H, W, C).
+        path: the file.
+    """
+    inputs = tuple(torch.zeros(shape) for shape in input_shapes)
+    with torch.no_grad():
+        is_image = module.eval()(*inputs).dim() == _IMAGE_RANK
+    channels_last = tuple(one.permute(0, 2, 3, 1).contiguous() for one in inputs)
+    with replacing(path) as temporary, _quietly():
+        wrapped = litert_torch.to_channel_last_io(
+            module, args=list(range(len(inputs))), outputs=[0] if is_image else None
+        )
+        litert_torch.convert(wrapped.eval(), channels_last).export(str(temporary))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the converter's notes and its printing away from the user."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(level)
