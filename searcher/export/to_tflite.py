@@ -6,6 +6,7 @@ Imports litert-torch, of the extra `tflite-export`, which takes seconds: only wh
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import litert_torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from searcher.artifacts import replacing
 from searcher.spaces.block import Shape
@@ -25,6 +26,19 @@ SUFFIX = ".tflite"
 _EXPORT_VERSION = 1
 EXPORTER = {"export_version": _EXPORT_VERSION, "layout": "channels last"}
 _IMAGE_RANK = 4
+
+
+class WholeImagePool(nn.Module):
+    """The mean of each channel as an average pool over the whole image.
+
+    As a mean over two axes it comes out of the converter behind a TRANSPOSE where no convolution anchors the layout: in
+    the block that a table holds, but not in the network that the table is to predict.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (N, C, 1, 1) for (N, C, H, W)."""
+        height, width = inputs.shape[-2:]
+        return nn.functional.avg_pool2d(inputs, (int(height), int(width)))
 
 
 def exporter_versions() -> dict[str, str]:
@@ -40,15 +54,26 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
         input_shapes: (N, C, H, W) of each input; the file takes (N, H, W, C).
         path: the file.
     """
+    module = _with_whole_image_pools(module.eval())
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)
     with torch.no_grad():
-        is_image = module.eval()(*inputs).dim() == _IMAGE_RANK
+        is_image = module(*inputs).dim() == _IMAGE_RANK
     channels_last = tuple(one.permute(0, 2, 3, 1).contiguous() for one in inputs)
     with replacing(path) as temporary, _quietly():
         wrapped = litert_torch.to_channel_last_io(
             module, args=list(range(len(inputs))), outputs=[0] if is_image else None
         )
         litert_torch.convert(wrapped.eval(), channels_last).export(str(temporary))
+
+
+def _with_whole_image_pools(module: nn.Module) -> nn.Module:
+    """Return a copy in which whole-image pools take the place of adaptive ones to a single value."""
+    copied = copy.deepcopy(module)
+    for parent in list(copied.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
+                setattr(parent, name, WholeImagePool())
+    return copied
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ class Head(nn.Module):
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(channels, classes)
 
     def activate(self, inputs: Tensor) -> Tensor:
@@ -82,8 +83,7 @@ class Head(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits of the last feature map, (N, classes)."""
-        pooled = nn.functional.adaptive_avg_pool2d(features, 1).flatten(1)
-        logits: Tensor = self.linear(pooled)
+        logits: Tensor = self.linear(self.pool(features).flatten(1))
         return logits
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from searcher.devices import environments
 from searcher.devices.device import Device
 from searcher.devices.environments import EnvironmentFailedError, interpreter_for
 
@@ -21,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pip_that(answer: Callable[[list[str]], subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments.subprocess, "run", lambda command, **_: answer(command))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: answer(command))
 
 
 def test_other_runtimes_devices_and_pythons_are_left_alone() -> None:
@@ -50,7 +49,9 @@ def test_an_environment_is_made_once_and_runs(cache: Path, monkeypatch: pytest.M
 def test_a_failure_of_pip_is_one_sentence_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = "WARNING: slow\nERROR: Could not find a version\nERROR: No matching distribution found for it\n"
     pip_that(lambda command: subprocess.CompletedProcess(command, 1, "", errors), monkeypatch)
-    with pytest.raises(EnvironmentFailedError, match="cannot install tflite-runtime and numpy<2: No matching") as caught:
+    with pytest.raises(
+        EnvironmentFailedError, match="cannot install tflite-runtime and numpy<2: No matching"
+    ) as caught:
         interpreter_for(Device(), "tflite-runtime")
     assert "\n" not in str(caught.value)
     assert list((cache / "environments").iterdir()) == []
