@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 DENIED = None
+# A union of types cannot be evaluated in Python 3.9.
 Tree = dict[str, str | None]
 
 _CPU = "sys/devices/system/cpu"
