@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional
 from profiler_agent.system_files import cpu_policies, read_text
 
 GOVERNOR, TURBO = "governor", "turbo"
+_FIXED_BY_USER = "userspace"
 # Folder, then what switches turbo off there; an intel_pstate machine may show both, and only the first works on it.
 TURBO_SWITCHES = (("sys/devices/system/cpu/intel_pstate/no_turbo", "1"), ("sys/devices/system/cpu/cpufreq/boost", "0"))
 
@@ -28,9 +29,18 @@ class Control(NamedTuple):
 
 
 def find_controls(root: Path) -> List[Control]:
-    """Return what can be tuned here, in the order in which to do it; nothing where the kernel offers nothing."""
-    governors = [Control(GOVERNOR, path, "performance") for path in _of_policies(root, "scaling_governor")]
+    """Return what can be tuned here, in the order in which to do it; nothing where the kernel offers nothing.
+
+    A cluster whose governor is `userspace` is left alone: its user has fixed its clock, and coming back to it later
+    would fix another one.
+    """
+    governors = [one for one in governor_controls(root) if read_text(root / one.path) != _FIXED_BY_USER]
     return [*turbo_controls(root), *governors]
+
+
+def governor_controls(root: Path) -> List[Control]:
+    """Return the governor of each frequency domain."""
+    return [Control(GOVERNOR, path, "performance") for path in _of_policies(root, "scaling_governor")]
 
 
 def turbo_controls(root: Path) -> List[Control]:

@@ -7,13 +7,27 @@ from typing import Callable, Optional
 
 from profiler_agent.system_files import Heat
 
-# Measuring goes on this far below the limit, lest it stops again at once.
+# Measuring goes on this far below a limit, lest it stops again at once.
 _BELOW_LIMIT_C = 5.0
-# Where no limit is known: this far below what it was when it was too hot.
+# Where no limit is known: this far below what it was when heat was noticed, for at most so long.
 _BELOW_HOT_C = 10.0
+_LONGEST_UNLIMITED_S = 120.0
 _LONGEST_S = 600.0
 _BLIND_S = 60.0
 _POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What must not be exceeded, and when the machine counts as cool again.
+
+    Attributes:
+        max_temperature_c: the user's own limit; the kernel's holds beside it.
+        hot_c: the temperature when heat was noticed by its effects (throttling), or None.
+    """
+
+    max_temperature_c: Optional[float] = None
+    hot_c: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -36,56 +50,58 @@ class Cooled:
     def sentence(self) -> str:
         """What the user is told."""
         if self.from_c is None or self.to_c is None:
-            return f"the machine was held back; measuring waited {self.seconds:.0f} s, its temperature is not told"
-        change = f"from {self.from_c:.1f} to {self.to_c:.1f} °C"
-        return f"the machine was too hot: measuring waited {self.seconds:.0f} s while it went {change}"
+            return f"measuring waited {self.seconds:.0f} s; the temperature is not told"
+        return f"measuring waited {self.seconds:.0f} s while it went from {self.from_c:.1f} to {self.to_c:.1f} °C"
 
 
 def is_too_hot(heat: Heat, max_temperature_c: Optional[float]) -> bool:
-    """Tell whether nothing should be measured now, by the user's own limit or else the kernel's."""
-    if max_temperature_c is not None and heat.temperature_c is not None:
-        return heat.temperature_c > max_temperature_c
+    """Tell whether nothing should be measured now: above the user's limit or at the kernel's."""
+    if max_temperature_c is not None and heat.temperature_c is not None and heat.temperature_c > max_temperature_c:
+        return True
     return heat.margin_c is not None and heat.margin_c <= 0
 
 
-def is_cool(heat: Heat, hot: Heat, max_temperature_c: Optional[float]) -> bool:
-    """Tell whether measuring may go on.
-
-    Args:
-        heat: of now.
-        hot: when it was found too hot.
-        max_temperature_c: the user's own limit, which goes before the kernel's.
-    """
-    if max_temperature_c is not None and heat.temperature_c is not None:
-        return heat.temperature_c <= max_temperature_c - _BELOW_LIMIT_C
+def is_cool(heat: Heat, limits: Limits) -> bool:
+    """Tell whether measuring may go on: well below every limit that is known, else well below where heat showed."""
+    own, temperature_c = limits.max_temperature_c, heat.temperature_c
+    if own is not None and temperature_c is not None and temperature_c > own - _BELOW_LIMIT_C:
+        return False
     if heat.margin_c is not None:
         return heat.margin_c >= _BELOW_LIMIT_C
-    return heat.temperature_c is not None and heat.temperature_c <= (hot.temperature_c or 0) - _BELOW_HOT_C
+    if own is not None and temperature_c is not None:
+        return True
+    if temperature_c is None:
+        return False
+    return limits.hot_c is None or temperature_c <= limits.hot_c - _BELOW_HOT_C
 
 
 def cool_down(
-    read: Callable[[], Heat],
-    sleep: Callable[[float], None],
-    longest_s: Optional[float],
-    max_temperature_c: Optional[float] = None,
+    read: Callable[[], Heat], sleep: Callable[[float], None], limits: Limits, longest_s: Optional[float]
 ) -> Cooled:
-    """Wait until the machine is cool, for ten minutes or `longest_s` at most; blindly for one where it tells nothing.
+    """Wait until the machine is cool: ten minutes at most, two where no limit is known, one where nothing is told.
 
     Args:
         read: reads the heat of now.
         sleep: waits for that many seconds.
+        limits: what must not be exceeded.
         longest_s: what is left of the job's budget; None for no bound.
-        max_temperature_c: the user's own limit.
     """
-    hot = heat = read()
-    bound_s = _LONGEST_S if hot.temperature_c is not None else _BLIND_S
+    first = heat = read()
+    waited_s = 0.0
+    bound_s = _bound_s(first, limits)
     if longest_s is not None:
         bound_s = min(bound_s, longest_s)
-    waited_s = 0.0
-    while waited_s < bound_s and not is_cool(heat, hot, max_temperature_c):
+    while waited_s < bound_s and not is_cool(heat, limits):
         step_s = min(_POLL_S, bound_s - waited_s)
         sleep(step_s)
         waited_s += step_s
         heat = read()
-    cool = heat.temperature_c is None or is_cool(heat, hot, max_temperature_c)
-    return Cooled(waited_s, hot.temperature_c, heat.temperature_c, cool)
+    cool = heat.temperature_c is None or is_cool(heat, limits)
+    return Cooled(waited_s, first.temperature_c, heat.temperature_c, cool)
+
+
+def _bound_s(heat: Heat, limits: Limits) -> float:
+    if heat.temperature_c is None:
+        return _BLIND_S
+    is_limited = heat.margin_c is not None or limits.max_temperature_c is not None
+    return _LONGEST_S if is_limited else _LONGEST_UNLIMITED_S

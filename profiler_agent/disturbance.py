@@ -24,7 +24,7 @@ _PREEMPTIONS = 10
 _SIGMAS = 3
 # Bits 0 to 3 of a Raspberry Pi's firmware, and the same since boot from bit 16 on.
 _FIRMWARE_STATES = ("undervoltage", "a capped frequency", "throttling", "the soft temperature limit")
-_SINCE_BOOT = 16
+_SINCE_BOOT, _FIRMWARE_HEAT = 16, 0b1100
 
 
 class Usual(NamedTuple):
@@ -73,7 +73,7 @@ class SignMonitor:
 
         Args:
             tolerance_pct: the relative shift of a latency that is worth noticing, in percent.
-            max_temperature_c: above it batches do not count; None leaves that to the kernel's own limits.
+            max_temperature_c: above it batches do not count, beside what the kernel's own limits forbid.
         """
         self._tolerance_pct = tolerance_pct
         self._max_temperature_c = max_temperature_c
@@ -95,11 +95,11 @@ class SignMonitor:
         """Return in which way the machine was too hot, or None."""
         if signs.throttlings:
             return f"heat throttled the processor {signs.throttlings} times meanwhile"
-        if signs.temperature_c is not None and self._max_temperature_c is not None:
-            if signs.temperature_c > self._max_temperature_c:
-                return f"the machine was {signs.temperature_c:.1f} °C hot, more than {self._max_temperature_c:g} °C"
-        elif signs.heat_margin_c is not None and signs.heat_margin_c <= 0:
-            return f"the machine was {signs.temperature_c:.1f} °C hot, where its kernel slows it down"
+        temperature_c, limit_c = signs.temperature_c, self._max_temperature_c
+        if temperature_c is not None and limit_c is not None and temperature_c > limit_c:
+            return f"the machine was {temperature_c:.1f} °C hot, more than {limit_c:g} °C"
+        if signs.heat_margin_c is not None and signs.heat_margin_c <= 0:
+            return f"the machine was {temperature_c:.1f} °C hot, where its kernel slows it down"
         return None
 
     def _interruption(self, signs: Signs, usual: Usual) -> Optional[str]:
@@ -131,8 +131,15 @@ def firmware_problem(before: Optional[int], after: Optional[int]) -> Optional[st
 
     The bits since boot stay set: only those that are new tell of the time between.
     """
-    if before is None or after is None:
-        return None
-    seen = before | after | (after & ~before) >> _SINCE_BOOT
+    seen = _seen(before, after)
     names = [name for bit, name in enumerate(_FIRMWARE_STATES) if seen >> bit & 1]
     return f"the firmware reported {' and '.join(names)}" if names else None
+
+
+def firmware_heat(before: Optional[int], after: Optional[int]) -> bool:
+    """Tell whether the firmware held the machine back because of heat: waiting helps, as it does not for a supply."""
+    return bool(_seen(before, after) & _FIRMWARE_HEAT)
+
+
+def _seen(before: Optional[int], after: Optional[int]) -> int:
+    return 0 if before is None or after is None else before | after | (after & ~before) >> _SINCE_BOOT

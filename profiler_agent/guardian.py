@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Dict
 
-from profiler_agent.controls import write_control
+from profiler_agent.controls import find_controls, write_control
 from profiler_agent.undo_record import UndoRecord, load, undo
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -52,7 +52,10 @@ def _signals() -> int:
 
 
 def _apply(root: Path, record: UndoRecord) -> Dict[str, str]:
-    results = {change.path: write_control(root / change.path, change.tuned) for change in record.changes}
+    # Root must not write wherever a file says, only where tuning writes, and only what it writes there.
+    known = {(control.path, control.tuned) for control in find_controls(root)}
+    wanted = [change for change in record.changes if (change.path, change.tuned) in known]
+    results = {change.path: write_control(root / change.path, change.tuned) for change in wanted}
     return {path: problem for path, problem in results.items() if problem is not None}
 
 

@@ -6,7 +6,7 @@ when they were written.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from profiler_agent.disturbance import SignMonitor
 from profiler_agent.drift import DriftMonitor
@@ -23,6 +23,8 @@ class Ledger:
         self._rejected: Set[Tuple[str, int]] = set()
         self._failed: Set[str] = set()
         self._converged: Set[str] = set()
+        self._looked: Dict[str, int] = {}
+        self._described: Set[str] = set()
         self.drift = DriftMonitor(job.settings.drift_tolerance_pct, job.settings.sentinel_ns)
         self.signs = SignMonitor(job.settings.drift_tolerance_pct, job.settings.max_temperature_c)
         self.next_round = 0
@@ -38,6 +40,11 @@ class Ledger:
             self.signs.add(event.signs)
             self.next_round = max(self.next_round, event.round + 1)
             self.next_process = max(self.next_process, event.process_index + 1)
+            if event.operations is not None:
+                self._described.add(event.block_id)
+            if event.rejected is None and is_look(len(self.accepted(event.block_id))):
+                # A batch that is rejected later takes the count back; that look is paid for, and not taken again.
+                self._looked[event.block_id] = len(self.accepted(event.block_id))
             if event.rejected is not None:
                 self._rejected.add((event.block_id, event.process_index))
             elif event.converged:
@@ -65,8 +72,13 @@ class Ledger:
     def converges_with(self, batch: Measured) -> bool:
         """Tell whether a block may stop when this batch is accepted: at a look, within the target."""
         batches = (*self.accepted(batch.block_id), batch)
-        target = self._job.settings.target_half_width_pct
-        return is_look(len(batches)) and Measurement(batch.block_id, batches).converged(target)
+        if not is_look(len(batches)) or len(batches) <= self._looked.get(batch.block_id, 0):
+            return False
+        return Measurement(batch.block_id, batches).converged(self._job.settings.target_half_width_pct)
+
+    def undescribed(self, blocks: Iterable[JobBlock]) -> bool:
+        """Tell whether the operations of some block are still unknown."""
+        return any(block.block_id not in self._described for block in blocks)
 
     def problem(self, process_index: int, position: int, signs: Signs) -> Optional[str]:
         """Return why a batch must not count, by what is known now: by the sentinel or by the machine's own signs."""

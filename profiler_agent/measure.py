@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Union
 
-from profiler_agent.cooling import cool_down, is_too_hot
-from profiler_agent.disturbance import firmware_problem
+from profiler_agent.cooling import Limits, cool_down, is_too_hot
+from profiler_agent.disturbance import firmware_heat, firmware_problem
 from profiler_agent.environment import read_state
 from profiler_agent.errors import AgentError
 from profiler_agent.launch import WorkerCrash, launch_worker
@@ -27,6 +27,8 @@ _UNTUNED = Tuning()
 _ATTEMPTS_PER_ROUND = 3
 # Workers that may die between blocks in one round, blaming none of them.
 _IDLE_DEATHS = 2
+# Waits after which a machine is still too hot, before nobody waits for it any more.
+_VAIN_WAITS = 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class _Campaign:
         self._tuning = tuning
         self._start_s = clocks.monotonic_s()
         self._overheated = False
-        self._may_cool = True
+        self._hot_c: Optional[float] = None
+        self._vain_waits = 0
         self._suspects: Set[str] = set()
         self._ledger = Ledger(job)
         for event in known:
@@ -112,18 +115,39 @@ class _Campaign:
             problem = file_problem(block)
             if problem is not None:
                 yield self._noted(Failed(self._job.job_id, block.block_id, problem.code, str(problem)))
+        yield from self._catch_up()
         rounds = 0
         while self._ledger.pending() and rounds < _ATTEMPTS_PER_ROUND * self._job.settings.rounds:
             if rounds > 0 and self._over_budget(rounds):
                 sentence = f"the budget of {self._job.budget_s:g} s ends the job after {rounds} rounds"
                 yield Warned("budget_spent", sentence)
                 break
+            if self._vain_waits >= _VAIN_WAITS and is_too_hot(
+                self._sensors.heat(), self._job.settings.max_temperature_c
+            ):
+                yield Warned("too_hot", f"the machine stays too hot; the job ends after {rounds} rounds")
+                break
             yield from self._round(self._ledger.next_round, ready.runtime)
-            for rejection in self._ledger.late_rejections():
-                yield self._noted(rejection)
+            yield from self._late_rejections()
             rounds += 1
         yield from self._tuning.lost()
         yield from self._farewell(rounds, self._spent_s())
+
+    def _catch_up(self) -> Iterator[Event]:
+        """Say what cannot be watched here, and reject what an earlier, broken run had no time left to reject."""
+        limit_c = self._job.settings.max_temperature_c
+        if limit_c is not None and self._sensors.heat().temperature_c is None:
+            yield Warned("no_temperature", f"no temperature is told here: the limit of {limit_c:g} °C cannot be kept")
+        last = self._ledger.next_process - 1
+        if last >= 0 and self._sensors.firmware_bits() is not None:
+            reason = "the agent died before it could ask the firmware about this process"
+            for rejection in self._ledger.rejections_of(last, reason):
+                yield self._noted(rejection)
+        yield from self._late_rejections()
+
+    def _late_rejections(self) -> Iterator[Event]:
+        for rejection in self._ledger.late_rejections():
+            yield self._noted(rejection)
 
     def _spent_s(self) -> float:
         return self._clocks.monotonic_s() - self._start_s
@@ -139,7 +163,9 @@ class _Campaign:
         idle_deaths = 0
         while waiting:
             yield from self._cool()
-            order = WorkOrder(runtime, self._job.settings, tuple(waiting.values()), list_operations=index == 0)
+            order = WorkOrder(
+                runtime, self._job.settings, tuple(waiting.values()), self._ledger.undescribed(waiting.values())
+            )
             process = self._ledger.next_process
             running: Optional[str] = None
             held: Optional[str] = None
@@ -179,22 +205,33 @@ class _Campaign:
     def _watched(self, order: WorkOrder, process: int, index: int) -> Iterator[Union[Started, BatchTaken, Event]]:
         """Run one worker, and reject all of its batches if the firmware held the machine back meanwhile."""
         before = self._sensors.firmware_bits()
-        yield from self._events(self._launch(order), process, index)
-        problem = firmware_problem(before, self._sensors.firmware_bits())
+        crash: Optional[WorkerCrash] = None
+        try:
+            yield from self._events(self._launch(order), process, index)
+        except WorkerCrash as e:
+            crash = e
+        after = self._sensors.firmware_bits()
+        problem = firmware_problem(before, after)
         if problem is not None:
-            self._overheated = True
+            self._overheated = self._overheated or firmware_heat(before, after)
+            self._hot_c = self._sensors.heat().temperature_c
             yield from self._ledger.rejections_of(process, problem)
+        if crash is not None:
+            raise crash
 
     def _cool(self) -> Iterator[Event]:
-        """Wait, where the machine is too hot; a machine that never cools is not waited for again."""
-        limit_c, budget_s = self._job.settings.max_temperature_c, self._job.budget_s
-        if not self._may_cool or not (self._overheated or is_too_hot(self._sensors.heat(), limit_c)):
+        """Wait, where the machine is too hot; a machine that does not cool is not waited for again and again."""
+        limits = Limits(self._job.settings.max_temperature_c, self._hot_c)
+        is_hot = self._overheated or is_too_hot(self._sensors.heat(), limits.max_temperature_c)
+        if not is_hot or self._vain_waits >= _VAIN_WAITS:
             return
+        yield Warned("cooling", "the machine is too hot: measuring waits until it has cooled")
+        budget_s = self._job.budget_s
         left_s = None if budget_s is None else max(0.0, budget_s - self._spent_s())
-        cooled = cool_down(self._sensors.heat, self._clocks.sleep, left_s, limit_c)
-        self._overheated, self._may_cool = False, cooled.is_cool
-        if cooled.seconds > 0:
-            yield Warned("cooled", cooled.sentence)
+        cooled = cool_down(self._sensors.heat, self._clocks.sleep, limits, left_s)
+        self._overheated, self._hot_c = False, None
+        self._vain_waits = 0 if cooled.is_cool else self._vain_waits + 1
+        yield Warned("cooled", cooled.sentence)
 
     def _events(
         self, replies: Iterator[Reply], process: int, index: int
@@ -226,7 +263,8 @@ class _Campaign:
 
     def _judged(self, batch: BatchTaken, process: int, index: int) -> Measured:
         rejected = self._ledger.problem(process, batch.position, batch.signs)
-        self._overheated = self._overheated or self._ledger.signs.heat(batch.signs) is not None
+        if self._ledger.signs.heat(batch.signs) is not None:
+            self._overheated, self._hot_c = True, batch.signs.temperature_c
         measured = Measured(
             job_id=self._job.job_id,
             block_id=batch.block_id,

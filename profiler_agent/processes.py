@@ -32,10 +32,17 @@ class ProcessTimes(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Everything at one moment; `processors` is None where the kernel does not tell."""
+    """Everything at about one moment; the processors are None where the kernel does not tell.
 
-    processors: Optional[Dict[int, ProcessorTimes]]
+    Attributes:
+        processors_before: of the processors, before the processes were read, which is work itself.
+        processes: by process id.
+        processors_after: of the processors, after that.
+    """
+
+    processors_before: Optional[Dict[int, ProcessorTimes]]
     processes: Dict[int, ProcessTimes]
+    processors_after: Optional[Dict[int, ProcessorTimes]]
 
 
 class Usage(NamedTuple):
@@ -54,21 +61,22 @@ class Usage(NamedTuple):
 
 def read_usage(root: Path) -> Reading:
     """Read the counters of processors and processes."""
-    processes = {}
+    processors, processes = _processor_times(root), {}
     for folder in folders(root / "proc", "[0-9]*"):
         times = _process_times(folder) if folder.name.isdecimal() else None
         if times is not None:
             processes[int(folder.name)] = times
-    return Reading(_processor_times(root), processes)
+    return Reading(processors, processes, _processor_times(root))
 
 
 def usage_between(before: Reading, after: Reading) -> Optional[Usage]:
     """Return what happened between two readings; None where the kernel does not count, or counts backwards."""
-    if before.processors is None or after.processors is None:
+    first, last = before.processors_after, after.processors_before
+    if first is None or last is None:
         return None
     busy, stolen, total = {}, 0, 0
-    for number, now in after.processors.items():
-        then = before.processors.get(number)
+    for number, now in last.items():
+        then = first.get(number)
         if then is None:
             continue
         passed = now.total - then.total

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from profiler_agent.controls import find_controls, write_control
+from profiler_agent.controls import governor_controls, turbo_controls, write_control
 from profiler_agent.decoding import decode, encode, parse_object, quoted
 from profiler_agent.errors import RecordError
 from profiler_agent.system_files import read_text
@@ -138,7 +138,7 @@ def undo(root: Path, folder: Path, record: UndoRecord) -> List[str]:
         One sentence for each value that could not be put back.
     """
     # Root must not write wherever a file says, only where tuning writes.
-    known = {control.path for control in find_controls(root)}
+    known = {control.path for control in (*turbo_controls(root), *governor_controls(root))}
     left, problems = [], []
     for change in reversed(record.changes):
         path = root / change.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-from profiler_agent.controls import GOVERNOR, find_controls, turbo_controls
+from profiler_agent.controls import governor_controls, turbo_controls
 from profiler_agent.doctor.finding import DISTURBS, OK, UNKNOWN, Examined, Finding, listed, printable, processors_of
 from profiler_agent.system_files import cpu_policies, folders, is_denied_folder, read_integer, read_text
 
@@ -19,7 +19,7 @@ _CPU = "sys/devices/system/cpu"
 
 def governor(examined: Examined) -> Finding:
     """Whether the frequency follows the load instead of standing still."""
-    controls = [one for one in find_controls(examined.root) if one.kind == GOVERNOR]
+    controls = governor_controls(examined.root)
     if not controls:
         why = "may not be read" if is_denied_folder(examined.root / _CPU / "cpufreq") else "is not told"
         return Finding("governor", UNKNOWN, f"what sets the frequency {why} here")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, Iterable, List, Tuple
 
 from profiler_agent.decoding import quoted
@@ -91,4 +91,9 @@ def measurements_of(events: Iterable[Event]) -> Tuple[Measurement, ...]:
 
 
 def _measurement(block_id: str, taken: List[Measured], kept: List[Measured]) -> Measurement:
-    return Measurement(block_id, tuple(kept or taken), unstable=not kept)
+    rounds = tuple(kept or taken)
+    # Told once, and maybe by a batch that does not count: the graph is the same in all of them.
+    operations = next((batch.operations for batch in taken if batch.operations is not None), None)
+    if all(batch.operations is None for batch in rounds):
+        rounds = (replace(rounds[0], operations=operations), *rounds[1:])
+    return Measurement(block_id, rounds, unstable=not kept)

@@ -17,7 +17,7 @@ class Signs:
         preemptions: involuntary context switches of the process.
         throttlings: how often the processors slowed themselves down because of their heat.
         quota_stops: how often the process's group was stopped because its quota of processor time was used up.
-        frequency_mhz: lowest frequency of a cluster that the process may run on, at the batch's end.
+        frequency_mhz: of the cluster that the process ran on, at the batch's end.
         temperature_c: of the hottest sensor, at the batch's end.
         heat_margin_c: how far the sensor that is nearest to the temperature where the kernel slows the machine was
             below it.

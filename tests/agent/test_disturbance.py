@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from profiler_agent.disturbance import SignMonitor, firmware_problem
+from profiler_agent.disturbance import SignMonitor, firmware_heat, firmware_problem
 from profiler_agent.records import NO_SIGNS, Signs
 
 QUIET = Signs(lost_pct=0.3, others_pct=2.0, preemptions=1, throttlings=0, quota_stops=0, frequency_mhz=1500.0)
@@ -72,11 +72,13 @@ def test_few_batches_tell_nothing_of_what_is_usual() -> None:
     assert monitor_of(*[QUIET] * 4).problem(Signs(lost_pct=90.0, others_pct=100.0, frequency_mhz=100.0)) is None
 
 
-def test_the_users_own_limit_goes_before_the_kernels() -> None:
+def test_the_users_own_limit_holds_beside_the_kernels() -> None:
     monitor = monitor_of(max_temperature_c=60.0)
     hot = Signs(temperature_c=60.5, heat_margin_c=20.0)
     assert "60.5 °C hot, more than 60 °C" in str(monitor.heat(hot))
-    assert monitor_of(max_temperature_c=90.0).heat(Signs(temperature_c=85.0, heat_margin_c=-5.0)) is None
+    assert "its kernel slows it" in str(
+        monitor_of(max_temperature_c=90.0).heat(Signs(temperature_c=85.0, heat_margin_c=-5.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,3 +97,10 @@ def test_the_firmware_speaks_of_now_and_of_what_is_new_since_boot(
     before: int | None, after: int | None, expected: str | None
 ) -> None:
     assert firmware_problem(before, after) == expected
+
+
+def test_waiting_helps_against_heat_not_against_a_weak_supply() -> None:
+    assert firmware_heat(0, 0x4)
+    assert firmware_heat(0, 0x80000)
+    assert not firmware_heat(0, 0x30003)
+    assert not firmware_heat(None, 0x4)

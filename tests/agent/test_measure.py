@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import pytest
 from profiler_agent.controls import Control
 from profiler_agent.errors import AgentError, BadInputError
 from profiler_agent.launch import WorkerCrash
+from profiler_agent.ledger import Ledger
 from profiler_agent.measure import Clocks, Sensors, measure, shuffled
 from profiler_agent.orders import BatchTaken, Ready, Reply, WorkOrder
 from profiler_agent.records import (
@@ -271,7 +273,7 @@ def test_what_the_firmware_held_back_is_rejected_and_waited_for(blocks: tuple[Jo
     assert {event.process_index for event in rejected} == {0}
     assert {event.reason for event in rejected} == {"the firmware reported throttling"}
     assert sum(slept) == 60
-    assert [event.code for event in of_kind(Warned, events)] == ["cooled"]
+    assert [event.code for event in of_kind(Warned, events)] == ["cooling", "cooled"]
     assert all(len(one.rounds) == 2 for one in measurements_of(events))
 
 
@@ -290,10 +292,10 @@ def test_a_hot_machine_cools_before_it_is_measured(blocks: tuple[JobBlock, ...])
         )
     )
     assert temperature_c == [65.0]
-    assert [event.code for event in of_kind(Warned, events)] == ["cooled"]
+    assert [event.code for event in of_kind(Warned, events)] == ["cooling", "cooled"]
 
 
-def test_a_machine_that_never_cools_is_waited_for_once(blocks: tuple[JobBlock, ...]) -> None:
+def test_a_machine_that_never_cools_is_waited_for_twice_and_then_left(blocks: tuple[JobBlock, ...]) -> None:
     slept: list[float] = []
     launch = fake_launch(lambda _b, _p: 1000, signs=lambda _b, _p: Signs(temperature_c=90.0, heat_margin_c=-10.0))
     events = list(
@@ -304,8 +306,81 @@ def test_a_machine_that_never_cools_is_waited_for_once(blocks: tuple[JobBlock, .
             sensors=sensors(lambda: Heat(90.0, -10.0)),
         )
     )
-    assert sum(slept) == 600
-    assert [event.code for event in of_kind(Warned, events)] == ["cooled", "unsteady_machine"]
+    assert sum(slept) == 1200
+    codes = [event.code for event in of_kind(Warned, events)]
+    assert codes == ["cooling", "cooled", "cooling", "cooled", "too_hot", "unsteady_machine"]
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.rounds == 2
+
+
+def test_a_weak_supply_rejects_but_is_not_waited_for(blocks: tuple[JobBlock, ...]) -> None:
+    slept: list[float] = []
+    events = list(
+        measure(
+            Job("job", blocks, Settings(rounds=1, samples=1)),
+            launch=fake_launch(lambda _b, _p: 1000),
+            clocks=Clocks(lambda: 0.0, lambda: 0.0, slept.append),
+            sensors=sensors(lambda: Heat(45.0, None), bits=(0, 0x10001, 0x10000, 0x10000)),
+        )
+    )
+    assert {event.reason for event in of_kind(Rejected, events)} == {"the firmware reported undervoltage"}
+    assert slept == []
+
+
+def test_a_limit_that_cannot_be_kept_is_said(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks, Settings(rounds=1, samples=1, max_temperature_c=60.0))
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1000), sensors=sensors()))
+    assert [event.code for event in of_kind(Warned, events)] == ["no_temperature"]
+
+
+def test_a_resumed_job_rejects_what_the_broken_one_would_have(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks[:2], Settings(rounds=2, samples=1))
+    shaken = fake_launch(lambda _b, _p: 1000, sentinel_ns=lambda process, _position: 1300 if process == 0 else 1000)
+    whole = list(measure(job, launch=shaken, sensors=sensors()))
+    assert {event.process_index for event in of_kind(Rejected, whole)} == {0}
+    for cut, event in enumerate(whole):
+        if isinstance(event, Measured | Rejected):
+            known = whole[: cut + 1]
+            rest = list(measure(job, known, launch=fake_launch(lambda _b, _p: 1000), sensors=sensors()))
+            taken = measurements_of([*known, *rest])
+            assert all(len(one.rounds) == 2 for one in taken)
+            assert all(batch.process_index > 0 for one in taken for batch in one.rounds)
+
+
+def test_what_a_dying_agent_could_not_ask_the_firmware_does_not_count(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks[:1], Settings(rounds=2, samples=1))
+    whole = list(measure(job, launch=fake_launch(lambda _b, _p: 1000), sensors=sensors()))
+    known = whole[: whole.index(of_kind(Measured, whole)[0]) + 1]
+    rest = list(measure(job, known, launch=fake_launch(lambda _b, _p: 1000), sensors=sensors(bits=[0] * 20)))
+    assert [event.process_index for event in of_kind(Rejected, rest)] == [0]
+
+
+def test_operations_are_asked_for_until_they_are_known(blocks: tuple[JobBlock, ...]) -> None:
+    job = Job("job", blocks[:2], Settings(rounds=3, samples=1))
+    launch = fake_launch(lambda _b, _p: 1000, sentinel_ns=lambda process, _position: 1300 if process == 0 else 1000)
+    events = list(measure(job, launch=launch))
+    assert all(one.operations == ("Fake",) for one in measurements_of(events))
+    first = next(index for index, event in enumerate(events) if isinstance(event, Measured))
+    rest = list(measure(job, events[: first + 1], launch=fake_launch(lambda _b, _p: 1000)))
+    assert all(one.operations == ("Fake",) for one in measurements_of([*events[: first + 1], *rest]))
+
+
+def test_a_look_is_taken_once_at_each_count(blocks: tuple[JobBlock, ...]) -> None:
+    # Steady at the first look, and then its first batch turns out to be disturbed: the next look is at twelve.
+    job = Job("job", blocks[:1], Settings(rounds=40, samples=1))
+    ledger = Ledger(job)
+    events = list(measure(job, launch=fake_launch(lambda _b, _p: 1000)))
+    measured = of_kind(Measured, events)
+    assert (len(measured), measured[-1].converged) == (8, True)
+    for event in measured:
+        ledger.add(event)
+    ledger.add(Rejected("job", "a", 0, "why"))
+    assert ledger.pending() == [blocks[0]]
+    assert not ledger.converges_with(replace(measured[-1], process_index=8))
+    for process in range(8, 12):
+        ledger.add(replace(measured[-1], process_index=process, converged=False))
+    assert ledger.converges_with(replace(measured[-1], process_index=12))
 
 
 def dying_after(block_id: str, deaths: int) -> Callable[[WorkOrder], Iterator[Reply]]:

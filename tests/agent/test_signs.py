@@ -81,6 +81,14 @@ def test_frequency_and_heat_are_those_of_the_usable_processors_and_the_limiting_
     write_tree(tmp_path, BOARD)
     signs = signs_between(EARLIER, replace(EARLIER, wall_ns=MS), (0,), tmp_path)
     assert (signs.frequency_mhz, signs.temperature_c, signs.heat_margin_c) == (1500, 71.5, 8.5)
+
+
+def test_the_clock_is_that_of_the_processor_that_ran_the_thread(tmp_path: Path) -> None:
+    write_tree(tmp_path, BOARD)
+    # Unknown, it is that of the fastest: an idle neighbour is slow and innocent.
+    assert signs_between(EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 1500
+    before_it = " ".join(["S", *["0"] * 35])
+    write_tree(tmp_path, {"proc/thread-self/stat": f"7 (a name) with) {before_it} 1 0 0\n"})
     assert signs_between(EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 600
 
 
