@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
+from profiler_agent.records import Warned
 from profiler_agent.system_files import Heat
 
 # Measuring goes on this far below a limit, lest it stops again at once.
@@ -15,6 +16,8 @@ _LONGEST_UNLIMITED_S = 120.0
 _LONGEST_S = 600.0
 _BLIND_S = 60.0
 _POLL_S = 1.0
+# Waits after which a machine is still too hot, before nobody waits for it any more.
+_VAIN_WAITS = 2
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,43 @@ def _bound_s(heat: Heat, limits: Limits) -> float:
         return _BLIND_S
     is_limited = heat.margin_c is not None or limits.max_temperature_c is not None
     return _LONGEST_S if is_limited else _LONGEST_UNLIMITED_S
+
+
+class Thermostat:
+    """Knows whether measuring has to wait for heat, and waits; a machine that never cools is left alone."""
+
+    def __init__(
+        self, read: Callable[[], Heat], sleep: Callable[[float], None], max_temperature_c: Optional[float]
+    ) -> None:
+        """Start on a machine of which nothing is known; the arguments are those of `cool_down` and `Limits`."""
+        self._read = read
+        self._sleep = sleep
+        self._max_temperature_c = max_temperature_c
+        self._effect = False
+        self._hot_c: Optional[float] = None
+        self._vain_waits = 0
+
+    def notice(self, temperature_c: Optional[float]) -> None:
+        """Take note that heat showed by its effects, at some temperature if that is told."""
+        self._effect, self._hot_c = True, temperature_c
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the machine is above a limit and waiting has not helped."""
+        return self._vain_waits >= _VAIN_WAITS and is_too_hot(self._read(), self._max_temperature_c)
+
+    def blindness(self) -> Iterator[Warned]:
+        """Yield a warning if a limit was asked for and nothing tells the temperature."""
+        limit_c = self._max_temperature_c
+        if limit_c is not None and self._read().temperature_c is None:
+            yield Warned("no_temperature", f"no temperature is told here: the limit of {limit_c:g} °C cannot be kept")
+
+    def wait(self, longest_s: Optional[float]) -> Iterator[Warned]:
+        """Wait where the machine is too hot, and say so before and after."""
+        if not (self._effect or is_too_hot(self._read(), self._max_temperature_c)) or self._vain_waits >= _VAIN_WAITS:
+            return
+        yield Warned("cooling", "the machine is too hot: measuring waits until it has cooled")
+        cooled = cool_down(self._read, self._sleep, Limits(self._max_temperature_c, self._hot_c), longest_s)
+        self._effect, self._hot_c = False, None
+        self._vain_waits = 0 if cooled.is_cool else self._vain_waits + 1
+        yield Warned("cooled", cooled.sentence)

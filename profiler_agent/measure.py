@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Union
 
-from profiler_agent.cooling import Limits, cool_down, is_too_hot
+from profiler_agent.cooling import Thermostat
 from profiler_agent.disturbance import firmware_heat, firmware_problem
 from profiler_agent.environment import read_state
 from profiler_agent.errors import AgentError
@@ -27,8 +27,6 @@ _UNTUNED = Tuning()
 _ATTEMPTS_PER_ROUND = 3
 # Workers that may die between blocks in one round, blaming none of them.
 _IDLE_DEATHS = 2
-# Waits after which a machine is still too hot, before nobody waits for it any more.
-_VAIN_WAITS = 2
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,7 @@ class _Campaign:
         self._sensors = sensors
         self._tuning = tuning
         self._start_s = clocks.monotonic_s()
-        self._overheated = False
-        self._hot_c: Optional[float] = None
-        self._vain_waits = 0
+        self._thermostat = Thermostat(sensors.heat, clocks.sleep, job.settings.max_temperature_c)
         self._suspects: Set[str] = set()
         self._ledger = Ledger(job)
         for event in known:
@@ -122,9 +118,7 @@ class _Campaign:
                 sentence = f"the budget of {self._job.budget_s:g} s ends the job after {rounds} rounds"
                 yield Warned("budget_spent", sentence)
                 break
-            if self._vain_waits >= _VAIN_WAITS and is_too_hot(
-                self._sensors.heat(), self._job.settings.max_temperature_c
-            ):
+            if self._thermostat.is_hopeless:
                 yield Warned("too_hot", f"the machine stays too hot; the job ends after {rounds} rounds")
                 break
             yield from self._round(self._ledger.next_round, ready.runtime)
@@ -135,9 +129,7 @@ class _Campaign:
 
     def _catch_up(self) -> Iterator[Event]:
         """Say what cannot be watched here, and reject what an earlier, broken run had no time left to reject."""
-        limit_c = self._job.settings.max_temperature_c
-        if limit_c is not None and self._sensors.heat().temperature_c is None:
-            yield Warned("no_temperature", f"no temperature is told here: the limit of {limit_c:g} °C cannot be kept")
+        yield from self._thermostat.blindness()
         last = self._ledger.next_process - 1
         if last >= 0 and self._sensors.firmware_bits() is not None:
             reason = "the agent died before it could ask the firmware about this process"
@@ -152,6 +144,10 @@ class _Campaign:
     def _spent_s(self) -> float:
         return self._clocks.monotonic_s() - self._start_s
 
+    def _left_s(self) -> Optional[float]:
+        budget_s = self._job.budget_s
+        return None if budget_s is None else max(0.0, budget_s - self._spent_s())
+
     def _over_budget(self, rounds: int) -> bool:
         """Whether one more round, as long as those before, would go past the budget."""
         budget_s = self._job.budget_s
@@ -162,10 +158,9 @@ class _Campaign:
         waiting = shuffled(self._ledger.pending(), self._job.settings.seed, index)
         idle_deaths = 0
         while waiting:
-            yield from self._cool()
-            order = WorkOrder(
-                runtime, self._job.settings, tuple(waiting.values()), self._ledger.undescribed(waiting.values())
-            )
+            yield from self._thermostat.wait(self._left_s())
+            blocks = tuple(waiting.values())
+            order = WorkOrder(runtime, self._job.settings, blocks, self._ledger.undescribed(blocks))
             process = self._ledger.next_process
             running: Optional[str] = None
             held: Optional[str] = None
@@ -213,25 +208,11 @@ class _Campaign:
         after = self._sensors.firmware_bits()
         problem = firmware_problem(before, after)
         if problem is not None:
-            self._overheated = self._overheated or firmware_heat(before, after)
-            self._hot_c = self._sensors.heat().temperature_c
+            if firmware_heat(before, after):
+                self._thermostat.notice(self._sensors.heat().temperature_c)
             yield from self._ledger.rejections_of(process, problem)
         if crash is not None:
             raise crash
-
-    def _cool(self) -> Iterator[Event]:
-        """Wait, where the machine is too hot; a machine that does not cool is not waited for again and again."""
-        limits = Limits(self._job.settings.max_temperature_c, self._hot_c)
-        is_hot = self._overheated or is_too_hot(self._sensors.heat(), limits.max_temperature_c)
-        if not is_hot or self._vain_waits >= _VAIN_WAITS:
-            return
-        yield Warned("cooling", "the machine is too hot: measuring waits until it has cooled")
-        budget_s = self._job.budget_s
-        left_s = None if budget_s is None else max(0.0, budget_s - self._spent_s())
-        cooled = cool_down(self._sensors.heat, self._clocks.sleep, limits, left_s)
-        self._overheated, self._hot_c = False, None
-        self._vain_waits = 0 if cooled.is_cool else self._vain_waits + 1
-        yield Warned("cooled", cooled.sentence)
 
     def _events(
         self, replies: Iterator[Reply], process: int, index: int
@@ -264,7 +245,7 @@ class _Campaign:
     def _judged(self, batch: BatchTaken, process: int, index: int) -> Measured:
         rejected = self._ledger.problem(process, batch.position, batch.signs)
         if self._ledger.signs.heat(batch.signs) is not None:
-            self._overheated, self._hot_c = True, batch.signs.temperature_c
+            self._thermostat.notice(batch.signs.temperature_c)
         measured = Measured(
             job_id=self._job.job_id,
             block_id=batch.block_id,

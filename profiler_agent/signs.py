@@ -120,7 +120,7 @@ def _throttlings(root: Path) -> Optional[int]:
 def _frequency_mhz(usable: Tuple[int, ...], root: Path) -> Optional[float]:
     """Return the frequency of the cluster that this thread ran on last.
 
-    Where the kernel does not tell which that is: of the fastest usable one, since idle neighbours are slow and innocent.
+    Where the kernel does not tell which that is, of the fastest usable one: idle neighbours are slow and innocent.
     """
     own = _last_processor(root)
     readings = []
