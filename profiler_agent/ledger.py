@@ -6,11 +6,11 @@ when they were written.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from profiler_agent.disturbance import SignMonitor
 from profiler_agent.drift import DriftMonitor
-from profiler_agent.records import Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel, Signs
+from profiler_agent.records import Costs, Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel, Signs
 from profiler_agent.statistics import is_look
 
 
@@ -23,6 +23,8 @@ class Ledger:
         self._rejected: Set[Tuple[str, int]] = set()
         self._failed: Set[str] = set()
         self._converged: Set[str] = set()
+        self._described: Set[str] = set()
+        self._costed: Set[str] = set()
         self.drift = DriftMonitor(job.settings.drift_tolerance_pct, job.settings.sentinel_ns)
         self.signs = SignMonitor(job.settings.drift_tolerance_pct, job.settings.max_temperature_c)
         self.next_round = 0
@@ -36,6 +38,8 @@ class Ledger:
         elif isinstance(event, Measured):
             self._batches[event.block_id].append(event)
             self.signs.add(event.signs)
+            if event.operations is not None:
+                self._described.add(event.block_id)
             self.next_round = max(self.next_round, event.round + 1)
             self.next_process = max(self.next_process, event.process_index + 1)
             if event.rejected is not None:
@@ -47,6 +51,8 @@ class Ledger:
             self._converged.discard(event.block_id)
         elif isinstance(event, Failed):
             self._failed.add(event.block_id)
+        elif isinstance(event, Costs):
+            self._costed.add(event.block_id)
 
     def accepted(self, block_id: str) -> List[Measured]:
         """Return the batches of a block that count."""
@@ -60,6 +66,18 @@ class Ledger:
             if block.block_id not in self._failed
             and block.block_id not in self._converged
             and len(self.accepted(block.block_id)) < self._job.settings.rounds
+        ]
+
+    def lacks_operations(self, block_ids: Iterable[str]) -> bool:
+        """Tell whether the operators of one of these blocks, and what runs them, are still unknown."""
+        return not self._described.issuperset(block_ids)
+
+    def without_costs(self) -> List[JobBlock]:
+        """Return the blocks that have a result, and whose other costs are not known."""
+        return [
+            block
+            for block in self._job.blocks
+            if self._batches[block.block_id] and block.block_id not in self._failed | self._costed
         ]
 
     def converges_with(self, batch: Measured) -> bool:

@@ -11,7 +11,7 @@ from profiler_agent.errors import SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import family_of_file, load_runtime, resolve_runtime
 from profiler_agent.runtimes.session import Runtime
-from profiler_agent.runtimes.tflite import placed_operations
+from profiler_agent.runtimes.tflite_placement import Delegates, placed_operators
 from tests.agent.tflite_models import write_convolution, write_gather
 
 
@@ -27,9 +27,10 @@ def test_the_newest_of_the_family_comes_first() -> None:
 
 
 def test_the_delegate_that_is_engaged_is_the_provider(litert: Runtime, tmp_path: Path) -> None:
-    session = litert.open(write_convolution(tmp_path / "m.tflite"), Settings(), {})
-    assert session.provider == "XNNPACK"
-    assert litert.open(write_gather(tmp_path / "g.tflite"), Settings(), {}).provider == "builtin"
+    (*_, convolution) = litert.placement(write_convolution(tmp_path / "m.tflite"), Settings(), {})
+    assert convolution.provider == "XNNPACK"
+    (gather,) = litert.placement(write_gather(tmp_path / "g.tflite"), Settings(), {})
+    assert gather.provider == "builtin"
 
 
 def test_what_tflite_has_no_notion_of_is_no_part_of_the_key(litert: Runtime) -> None:
@@ -71,6 +72,11 @@ def details(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
     return {"op_name": name, "inputs": inputs, "outputs": outputs}
 
 
+def placed(graph: list[dict[str, Any]], first: int = 0) -> list[str]:
+    delegates = Delegates("edgetpu", first, "XNNPACK", "builtin")
+    return [f"{one.name}@{one.provider}" for one in placed_operators(graph, {}, delegates)]
+
+
 def test_operators_between_the_ends_of_a_delegate_are_its_own() -> None:
     graph = [
         details("RELU", [0], [1]),
@@ -80,9 +86,11 @@ def test_operators_between_the_ends_of_a_delegate_are_its_own() -> None:
         details("DELEGATE", [0, 9], [2]),
         details("DELEGATE", [3, 2], [4]),
     ]
-    assert placed_operations(graph) == ("RELU@XNNPACK", "CONV_2D@XNNPACK", "CUSTOM", "ADD@XNNPACK")
+    assert placed(graph) == ["RELU@XNNPACK", "CONV_2D@XNNPACK", "CUSTOM@builtin", "ADD@XNNPACK"]
+    # A delegate that was asked for is listed before the one that takes what is left.
+    assert placed(graph, first=1) == ["RELU@edgetpu", "CONV_2D@edgetpu", "CUSTOM@builtin", "ADD@XNNPACK"]
 
 
 def test_without_a_delegate_all_operators_stay() -> None:
-    assert placed_operations([details("ADD", [0, 1], [2])]) == ("ADD",)
-    assert placed_operations([]) == ()
+    assert placed([details("ADD", [0, 1], [2])]) == ["ADD@builtin"]
+    assert placed([]) == []
