@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 
-from profiler_agent.errors import SessionError
+from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import family_of_file, load_runtime, resolve_runtime
+from profiler_agent.runtimes.placement import operation_texts, require_placed
 from profiler_agent.runtimes.session import Runtime
 from profiler_agent.runtimes.tflite_placement import Delegates, placed_operators
-from tests.agent.tflite_models import write_convolution, write_gather
+from tests.agent.tflite_models import write_convolution, write_gather, write_partly_delegated, write_shape
 
 
 @pytest.fixture(scope="module")
 def litert() -> Runtime:
     return load_runtime("litert")
+
+
+def texts(runtime: Runtime, model: Path, settings: Settings) -> tuple[str, ...]:
+    return operation_texts(runtime.placement(model, settings, {}), runtime.own_provider)
 
 
 def test_the_newest_of_the_family_comes_first() -> None:
@@ -31,6 +36,49 @@ def test_the_delegate_that_is_engaged_is_the_provider(litert: Runtime, tmp_path:
     assert convolution.provider == "XNNPACK"
     (gather,) = litert.placement(write_gather(tmp_path / "g.tflite"), Settings(), {})
     assert gather.provider == "builtin"
+
+
+def test_what_a_delegate_leaves_is_told(litert: Runtime, tmp_path: Path) -> None:
+    model = write_partly_delegated(tmp_path / "m.tflite")
+    assert texts(litert, model, Settings()) == ("RELU@XNNPACK", "CUMSUM", "RELU@XNNPACK")
+    with pytest.raises(SessionError, match=r"XNNPACK does not run all .* 1 of its 3 operators ran on builtin \(CUMSUM"):
+        require_placed(litert.placement(model, Settings(), {}), "XNNPACK", "m.tflite")
+
+
+def test_a_shape_that_the_processor_works_out_is_no_fall_back(litert: Runtime, tmp_path: Path) -> None:
+    placed = litert.placement(write_shape(tmp_path / "m.tflite"), Settings(), {})
+    assert [(one.name, one.computes) for one in placed] == [("RELU", True), ("SHAPE", False)]
+    require_placed(placed, "XNNPACK", "m.tflite")
+
+
+@pytest.mark.parametrize("name", ["none", "builtin", "cpu"])
+def test_xnnpack_can_be_switched_off(litert: Runtime, tmp_path: Path, name: str) -> None:
+    model, settings = write_convolution(tmp_path / "m.tflite"), Settings(provider=name)
+    assert litert.provider(settings) == "builtin"
+    assert texts(litert, model, settings) == ("RELU", "CONV_2D")
+    litert.open(model, settings, {}).run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (Settings(provider="nnapi"), "no delegate 'nnapi' of its own: it offers xnnpack, none, and edgetpu"),
+        (Settings(provider="xnnpack", provider_options={"a": "b"}), "XNNPACK takes no options here, such as 'a'"),
+    ],
+)
+def test_an_unknown_delegate_is_answered_with_what_there_is(
+    litert: Runtime, settings: Settings, complaint: str
+) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        litert.effective(settings)
+
+
+def test_a_delegate_that_does_not_load_is_one_sentence(litert: Runtime, tmp_path: Path) -> None:
+    model = write_convolution(tmp_path / "m.tflite")
+    settings = Settings(provider="gpu", provider_options={"library": str(tmp_path / "missing.so")})
+    with pytest.raises(SessionError, match=r"the delegate gpu cannot be loaded from .*missing\.so") as caught:
+        litert.open(model, settings, {})
+    assert caught.value.code == "not_placed"
 
 
 def test_what_tflite_has_no_notion_of_is_no_part_of_the_key(litert: Runtime) -> None:
