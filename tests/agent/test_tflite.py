@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,41 @@ def test_a_delegate_that_does_not_load_is_one_sentence(litert: Runtime, tmp_path
     with pytest.raises(SessionError, match=r"the delegate gpu cannot be loaded from .*missing\.so") as caught:
         litert.open(model, settings, {})
     assert caught.value.code == "not_placed"
+
+
+@pytest.fixture(scope="module")
+def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler, library = shutil.which("cc"), tmp_path_factory.mktemp("delegate") / "libdelegate.so"
+    if compiler is None:
+        pytest.skip("no compiler for the tests' own delegate")
+    source = Path(__file__).with_name("delegate.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60)
+    return library
+
+
+@pytest.mark.parametrize(
+    ("take", "told"),
+    [
+        ("0", ("RELU@XNNPACK", "CUMSUM", "RELU@XNNPACK")),
+        ("1", ("RELU@npu", "CUMSUM", "RELU@XNNPACK")),
+        ("2", ("RELU@npu", "CUMSUM@npu", "RELU@XNNPACK")),
+        ("3", ("RELU@npu", "CUMSUM@npu", "RELU@npu")),
+    ],
+)
+def test_a_delegate_of_another_library_takes_its_part_before_xnnpack(
+    litert: Runtime, tmp_path: Path, delegate_library: Path, take: str, told: tuple[str, ...]
+) -> None:
+    model = write_partly_delegated(tmp_path / "m.tflite")
+    options = {"library": str(delegate_library), "take": take}
+    settings = litert.effective(Settings(require="NPU", provider_options=options))
+    placed = litert.placement(model, settings, {})
+    assert operation_texts(placed, litert.own_provider) == told
+    litert.open(model, settings, {}).run()
+    if take == "3":
+        require_placed(placed, litert.provider(settings), "m.tflite")
+    else:
+        with pytest.raises(SessionError, match=r"npu (runs nothing|does not run all) of m"):
+            require_placed(placed, litert.provider(settings), "m.tflite")
 
 
 def test_what_tflite_has_no_notion_of_is_no_part_of_the_key(litert: Runtime) -> None:
