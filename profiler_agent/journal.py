@@ -136,8 +136,9 @@ def resume(path: Path, job: Job) -> Resumed:
 
 
 def same_job(known: Job, job: Job) -> bool:
-    """Tell whether two jobs ask for the same; their ids and budgets may differ."""
-    return replace(job, job_id=known.job_id, budget_s=known.budget_s) == known
+    """Tell whether two jobs ask for the same latencies; their ids, budgets and other costs may differ."""
+    settings = replace(job.settings, costs=known.settings.costs)
+    return replace(job, job_id=known.job_id, budget_s=known.budget_s, settings=settings) == known
 
 
 def read_journal(path: Path) -> Tuple[Job, Tuple[Event, ...]]:

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from profiler_agent.disturbance import SignMonitor
 from profiler_agent.drift import DriftMonitor
-from profiler_agent.records import Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel, Signs
+from profiler_agent.records import Costs, Event, Failed, Job, JobBlock, Measured, Measurement, Rejected, Sentinel, Signs
 from profiler_agent.statistics import is_look
 
 
@@ -25,6 +25,7 @@ class Ledger:
         self._converged: Set[str] = set()
         self._looked: Dict[str, int] = {}
         self._described: Set[str] = set()
+        self._costed: Set[str] = set()
         self.drift = DriftMonitor(job.settings.drift_tolerance_pct, job.settings.sentinel_ns)
         self.signs = SignMonitor(job.settings.drift_tolerance_pct, job.settings.max_temperature_c)
         self.next_round = 0
@@ -54,6 +55,8 @@ class Ledger:
             self._converged.discard(event.block_id)
         elif isinstance(event, Failed):
             self._failed.add(event.block_id)
+        elif isinstance(event, Costs):
+            self._costed.add(event.block_id)
 
     def accepted(self, block_id: str) -> List[Measured]:
         """Return the batches of a block that count."""
@@ -69,16 +72,24 @@ class Ledger:
             and len(self.accepted(block.block_id)) < self._job.settings.rounds
         ]
 
+    def lacks_operations(self, block_ids: Iterable[str]) -> bool:
+        """Tell whether the operators of one of these blocks, and what runs them, are still unknown."""
+        return not self._described.issuperset(block_ids)
+
+    def without_costs(self) -> List[JobBlock]:
+        """Return the blocks that have a result, and whose other costs are not known."""
+        return [
+            block
+            for block in self._job.blocks
+            if self._batches[block.block_id] and block.block_id not in self._failed | self._costed
+        ]
+
     def converges_with(self, batch: Measured) -> bool:
         """Tell whether a block may stop when this batch is accepted: at a look, within the target."""
         batches = (*self.accepted(batch.block_id), batch)
         if not is_look(len(batches)) or len(batches) <= self._looked.get(batch.block_id, 0):
             return False
         return Measurement(batch.block_id, batches).converged(self._job.settings.target_half_width_pct)
-
-    def undescribed(self, blocks: Iterable[JobBlock]) -> bool:
-        """Tell whether the operations of some block are still unknown."""
-        return any(block.block_id not in self._described for block in blocks)
 
     def problem(self, process_index: int, position: int, signs: Signs) -> Optional[str]:
         """Return why a batch must not count, by what is known now: by the sentinel or by the machine's own signs."""

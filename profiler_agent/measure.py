@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Union
 
 from profiler_agent.cooling import Thermostat
+from profiler_agent.costs import ENERGY_S, measure_costs
 from profiler_agent.disturbance import firmware_heat, firmware_problem
 from profiler_agent.environment import read_state
 from profiler_agent.errors import AgentError
 from profiler_agent.launch import WorkerCrash, launch_worker
 from profiler_agent.ledger import Ledger
-from profiler_agent.opening import Launch, file_problem, hello, probe
+from profiler_agent.opening import Launch, file_problem, hello, probe, shortfalls
 from profiler_agent.orders import BatchTaken, BlockFailed, Reply, SentinelTaken, Started, WorkOrder
+from profiler_agent.power import Meter, find_meter
 from profiler_agent.records import Done, Event, Failed, Job, JobBlock, Measured, Sentinel, Warned
 from profiler_agent.system_files import Heat, firmware_throttle_bits, read_heat
 from profiler_agent.tuning import Tuning
@@ -50,6 +52,7 @@ class Sensors:
 
     heat: Callable[[], Heat] = read_heat
     firmware_bits: Callable[[], Optional[int]] = firmware_throttle_bits
+    meter: Callable[[], Optional[Meter]] = find_meter
 
 
 def measure(
@@ -101,12 +104,10 @@ class _Campaign:
             self._ledger.add(event)
 
     def run(self) -> Iterator[Event]:
-        ready = probe(self._job.settings, self._launch)
+        ready = probe(self._job.settings, self._launch, self._job.blocks)
         yield hello(self._job, ready, self._tuning.text)
         yield from self._tuning.warnings
-        wanted = self._job.settings.threads
-        if ready.threads != wanted:
-            yield Warned("threads_clamped", f"{wanted} threads were asked for; {ready.threads} can run here")
+        yield from shortfalls(self._job.settings, ready)
         for block in self._ledger.pending():
             problem = file_problem(block)
             if problem is not None:
@@ -124,6 +125,7 @@ class _Campaign:
             yield from self._round(self._ledger.next_round, ready.runtime)
             yield from self._late_rejections()
             rounds += 1
+        yield from self._costs(ready.runtime)
         yield from self._tuning.lost()
         yield from self._farewell(rounds, self._spent_s())
 
@@ -160,7 +162,7 @@ class _Campaign:
         while waiting:
             yield from self._thermostat.wait(self._left_s())
             blocks = tuple(waiting.values())
-            order = WorkOrder(runtime, self._job.settings, blocks, self._ledger.undescribed(blocks))
+            order = WorkOrder(runtime, self._job.settings, blocks, self._ledger.lacks_operations(waiting))
             process = self._ledger.next_process
             running: Optional[str] = None
             held: Optional[str] = None
@@ -262,6 +264,17 @@ class _Campaign:
             signs=batch.signs,
         )
         return replace(measured, converged=rejected is None and self._ledger.converges_with(measured))
+
+    def _costs(self, runtime: str) -> Iterator[Event]:
+        """Measure what else the blocks cost, unless an earlier run of the job did."""
+        if not self._job.settings.costs:
+            return
+        blocks, meter, budget_s = self._ledger.without_costs(), self._sensors.meter(), self._job.budget_s
+        if meter is not None and budget_s is not None and self._spent_s() + ENERGY_S * len(blocks) > budget_s:
+            yield Warned("no_energy", f"the budget of {budget_s:g} s leaves no time to measure energy")
+            meter = None
+        for event in measure_costs(self._job, blocks, runtime, self._launch, meter, self._clocks.monotonic_s):
+            yield self._noted(event)
 
     def _noted(self, event: Event) -> Event:
         self._ledger.add(event)

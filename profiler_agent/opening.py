@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Tuple
 
 from profiler_agent import __version__
 from profiler_agent.environment import fingerprint, read_boot_id, read_environment
 from profiler_agent.errors import AgentError, BadInputError, SessionError
 from profiler_agent.launch import WorkerCrash, launch_worker
-from profiler_agent.orders import BAD_ORDER, BlockFailed, Ready, Reply, WorkOrder
-from profiler_agent.records import Hello, Job, JobBlock, Settings, TableKey
+from profiler_agent.orders import BAD_ORDER, PROBE, BlockFailed, Ready, Reply, WorkOrder
+from profiler_agent.records import Hello, Job, JobBlock, Settings, TableKey, Warned
 from profiler_agent.runtimes import check_readable, resolve_runtime
 
 Launch = Callable[[WorkOrder], Iterator[Reply]]
 _CACHE_PROTOCOL = "hot"
 
 
-def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
+def probe(settings: Settings, launch: Launch = launch_worker, blocks: Tuple[JobBlock, ...] = ()) -> Ready:
     """Find the newest runtime of the family that opens a session here.
+
+    Args:
+        settings: of the job.
+        launch: starts a worker with an order and yields its replies.
+        blocks: of the job: a provider that does not take the sentinel may take some of them.
 
     Raises:
         BadInputError: the settings cannot be met here.
@@ -28,7 +33,7 @@ def probe(settings: Settings, launch: Launch = launch_worker) -> Ready:
     refusals = []
     for identifier in resolve_runtime(settings.runtime):
         try:
-            for reply in launch(WorkOrder(identifier, settings, (), list_operations=False)):
+            for reply in launch(WorkOrder(identifier, settings, blocks, task=PROBE)):
                 if isinstance(reply, Ready):
                     return reply
                 if isinstance(reply, BlockFailed) and reply.code == BAD_ORDER:
@@ -58,6 +63,15 @@ def hello(job: Job, ready: Ready, tuning: str) -> Hello:
         tuning=tuning,
     )
     return Hello(job.job_id, __version__, key, environment, read_boot_id(), settings)
+
+
+def shortfalls(settings: Settings, ready: Ready) -> Iterator[Warned]:
+    """Yield a warning for each thing that was asked for and is not in effect."""
+    if ready.threads != settings.threads:
+        yield Warned("threads_clamped", f"{settings.threads} threads were asked for; {ready.threads} can run here")
+    if ready.unengaged:
+        sentence = f"{ready.unengaged} was asked for, but takes no operator here: {ready.provider} runs them all"
+        yield Warned("provider_not_engaged", sentence)
 
 
 def file_problem(block: JobBlock) -> Optional[SessionError]:

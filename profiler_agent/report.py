@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 from profiler_agent.compare import Comparison
 from profiler_agent.doctor import Finding
-from profiler_agent.records import Environment, Measurement
+from profiler_agent.records import Costs, Environment, Measurement
 
 
-def measurement_table(measurements: Iterable[Measurement], target_half_width_pct: float) -> str:
-    """Return one line per block: median, interval, rounds, samples and whether it converged."""
-    rows: List[Sequence[str]] = [("block", "median ms", "95% interval ms", "rounds", "samples", "converged")]
+def measurement_table(
+    measurements: Iterable[Measurement], target_half_width_pct: float, costs: Iterable[Costs] = ()
+) -> str:
+    """Return one line per block: median, interval, rounds, samples, whether it converged, and known other costs."""
+    known = {one.block_id: one for one in costs}
+    columns = _cost_columns(known)
+    names = ("block", "median ms", "95% interval ms", "rounds", "samples", "converged")
+    rows: List[Sequence[str]] = [(*names, *columns)]
     for measurement in measurements:
         low, high, confidence = measurement.interval_ms
         label = "" if confidence >= 0.95 else f" ({100 * confidence:.0f}% only)"
@@ -23,9 +28,28 @@ def measurement_table(measurements: Iterable[Measurement], target_half_width_pct
                 str(len(measurement.rounds)),
                 str(measurement.sample_count),
                 _verdict(measurement, target_half_width_pct),
+                *(cells.get(measurement.block_id, "") for cells in columns.values()),
             )
         )
     return aligned(rows)
+
+
+def _cost_columns(costs: Dict[str, Costs]) -> Dict[str, Dict[str, str]]:
+    """Return the columns of costs that any block has: heading, and the cell of each block."""
+    columns = {
+        "peak memory MB": {
+            name: f"{one.peak_memory_bytes / 1e6:.2f}"
+            for name, one in costs.items()
+            if one.peak_memory_bytes is not None
+        },
+        "file kB": {name: f"{one.file_bytes / 1e3:.1f}" for name, one in costs.items()},
+        "energy mJ": {
+            name: f"{one.energy_mj:.3g} ± {one.energy_half_width_mj or 0:.1g}"
+            for name, one in costs.items()
+            if one.energy_mj is not None
+        },
+    }
+    return {heading: cells for heading, cells in columns.items() if cells}
 
 
 def _verdict(measurement: Measurement, target_half_width_pct: float) -> str:

@@ -48,8 +48,23 @@ class WarmUp:
     sample_ns: float
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How the samples of a warm session are to be taken: their inner loops, and how many of them."""
+
+    inner_loops: int
+    samples: int
+    warmed_up: bool
+
+
 def take_batch(run: Run, clock: Clock, samples: int, min_sample_ns: int) -> Batch:
-    """Warm up, choose the inner loops so that a sample lasts `min_sample_ns`, and take the samples.
+    """Warm up, choose the inner loops so that a sample lasts `min_sample_ns`, and take the samples; see `prepare`."""
+    plan = prepare(run, clock, samples, min_sample_ns)
+    return Batch(take_samples(run, clock, plan.inner_loops, plan.samples), plan.inner_loops, plan.warmed_up)
+
+
+def prepare(run: Run, clock: Clock, samples: int, min_sample_ns: int) -> Plan:
+    """Warm up, and choose the inner loops so that a sample lasts `min_sample_ns`.
 
     Args:
         run: one inference.
@@ -64,8 +79,7 @@ def take_batch(run: Run, clock: Clock, samples: int, min_sample_ns: int) -> Batc
         inner_loops = calibrate(run, clock, min_sample_ns)
         warmed = warm_up(run, clock, inner_loops)
     affordable = int(_BATCH_LIMIT_NS // max(warmed.sample_ns, 1))
-    count = min(samples, max(_FEWEST_SAMPLES, affordable))
-    return Batch(take_samples(run, clock, inner_loops, count), inner_loops, warmed.settled)
+    return Plan(inner_loops, min(samples, max(_FEWEST_SAMPLES, affordable)), warmed.settled)
 
 
 def take_samples(run: Run, clock: Clock, inner_loops: int, count: int) -> Tuple[int, ...]:

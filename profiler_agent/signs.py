@@ -1,6 +1,6 @@
-"""Reads the machine's own signs of disturbance before and after a batch, in the process that takes it.
+"""Reads the machine's own signs of disturbance around a batch, in the process that takes it.
 
-Counters that never fall (waiting, stolen and busy time, preemptions, throttlings) are read twice and subtracted;
+Counters that never fall (waiting, stolen and busy time, preemptions, throttlings) are read and subtracted;
 frequency and temperature are read once, at the end. No root is needed, and what is denied is None.
 """
 
@@ -62,21 +62,36 @@ def read_counters(usable: Tuple[int, ...], root: Path = ROOT) -> Counters:
     )
 
 
-def signs_between(before: Counters, after: Counters, usable: Tuple[int, ...], root: Path = ROOT) -> Signs:
-    """Return what the counters tell of the time between them, and the frequency and the heat of now."""
-    wall_ns = max(1, after.wall_ns - before.wall_ns)
-    stolen_ns = _sure(before.stolen_ns, after.stolen_ns, after.tick_ns)
-    waited_ns = _difference(before.waited_ns, after.waited_ns)
-    busy_ns = _difference(before.busy_ns, after.busy_ns)
-    lost = [part for part in (waited_ns, stolen_ns) if part is not None]
-    others_ns = None if busy_ns is None else max(0, busy_ns - (after.own_ns - before.own_ns) - after.tick_ns)
+def signs_between(
+    begun: Counters, sampling: Counters, ended: Counters, usable: Tuple[int, ...], root: Path = ROOT
+) -> Signs:
+    """Return what the counters tell of a batch, and the frequency and the heat of now.
+
+    What is counted in ns is taken over the samples alone. What is counted in ticks, of which the samples may last but
+    two, is taken over the warm-up as well.
+
+    Args:
+        begun: counters when the warm-up began.
+        sampling: counters when the first sample began.
+        ended: counters when the last sample had ended.
+        usable: the processors that this process may run on.
+        root: of the file system.
+    """
+    wall_ns, samples_ns = max(1, ended.wall_ns - begun.wall_ns), max(1, ended.wall_ns - sampling.wall_ns)
+    waited_ns = _difference(sampling.waited_ns, ended.waited_ns)
+    stolen_ns = _sure(begun.stolen_ns, ended.stolen_ns, ended.tick_ns)
+    busy_ns = _difference(begun.busy_ns, ended.busy_ns)
+    lost = [
+        part_ns / of_ns for part_ns, of_ns in ((waited_ns, samples_ns), (stolen_ns, wall_ns)) if part_ns is not None
+    ]
+    others_ns = None if busy_ns is None else max(0, busy_ns - (ended.own_ns - begun.own_ns) - ended.tick_ns)
     heat = read_heat(root)
     return Signs(
-        lost_pct=round(100 * sum(lost) / wall_ns, 2) if lost else None,
+        lost_pct=round(100 * sum(lost), 2) if lost else None,
         others_pct=None if others_ns is None else round(100 * others_ns / wall_ns, 1),
-        preemptions=after.preemptions - before.preemptions,
-        throttlings=_difference(before.throttlings, after.throttlings),
-        quota_stops=_difference(before.quota_stops, after.quota_stops),
+        preemptions=ended.preemptions - sampling.preemptions,
+        throttlings=_difference(begun.throttlings, ended.throttlings),
+        quota_stops=_difference(begun.quota_stops, ended.quota_stops),
         frequency_mhz=_frequency_mhz(usable, root),
         temperature_c=heat.temperature_c,
         heat_margin_c=heat.margin_c,

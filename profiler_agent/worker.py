@@ -1,10 +1,11 @@
-"""A fresh process that measures one round: it reads one order on standard input and answers in JSON lines.
+"""A fresh process that carries out one order: it reads it on standard input and answers in JSON lines.
 
 It alone loads a runtime. It knows nothing of rounds, statistics or journals; its wire stands in orders.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import IO, Iterator, Optional, Tuple
 
 from profiler_agent.errors import AgentError, BadInputError, SessionError
+from profiler_agent.exercise import exercise
 from profiler_agent.orders import (
     BAD_ORDER,
+    ENERGY,
+    MEMORY,
+    PROBE,
     BatchTaken,
     BlockFailed,
     Ready,
@@ -27,11 +32,13 @@ from profiler_agent.orders import (
     format_reply,
     parse_order,
 )
-from profiler_agent.records import JobBlock
+from profiler_agent.records import JobBlock, provider_text
 from profiler_agent.runtimes import load_runtime
+from profiler_agent.runtimes.placement import operation_texts, require_placed
 from profiler_agent.runtimes.session import Runtime, Session
-from profiler_agent.sampling import Clock, take_batch, take_samples
+from profiler_agent.sampling import Clock, prepare, take_batch, take_samples
 from profiler_agent.signs import read_counters, signs_between
+from profiler_agent.weighing import weigh
 
 SENTINEL_SAMPLES = 5
 
@@ -44,9 +51,22 @@ def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
         runtime: the runtime that the order names.
         clock: a monotonic clock in ns.
     """
-    sentinel = _open_sentinel(order, runtime)
-    yield _ready(order, runtime, sentinel)
-    if not order.blocks:
+    if order.task == MEMORY:
+        return weigh(order, runtime)
+    if order.task == ENERGY:
+        return exercise(order, runtime, clock, time.sleep)
+    return _measure(order, runtime, clock)
+
+
+def _measure(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "sentinel.model")
+        model.write_bytes(runtime.sentinel_model)
+        sentinel = runtime.open(model, order.settings, {})
+        sentinel.run()
+        engaged = _engaged(order, runtime, model) if order.task == PROBE else ""
+    yield _ready(order, runtime, engaged)
+    if order.task == PROBE:
         return
     inner_loops = _steady_loops(sentinel, order.settings.min_sample_ns, clock)
     yield _read_sentinel(sentinel, clock, inner_loops, position=0)
@@ -59,13 +79,21 @@ def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
         yield _read_sentinel(sentinel, clock, inner_loops, position + 1)
 
 
-def _open_sentinel(order: WorkOrder, runtime: Runtime) -> Session:
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder, "sentinel.model")
-        model.write_bytes(runtime.sentinel_model)
-        session = runtime.open(model, order.settings, {})
-        session.run()
-        return session
+def _engaged(order: WorkOrder, runtime: Runtime, sentinel: Path) -> str:
+    """Return the provider that was asked for if it computes anything of the sentinel or else of a block, or the own.
+
+    What is registered or loaded may still take no operator.
+    """
+    asked = runtime.provider(order.settings)
+    if asked == runtime.own_provider:
+        return asked
+    models = [(sentinel, {}), *((Path(block.file), block.input_shapes) for block in order.blocks)]
+    for model, shapes in models:
+        # A block that cannot be opened fails when it is measured.
+        with contextlib.suppress(SessionError):
+            if any(one.provider == asked for one in runtime.placement(model, order.settings, shapes)):
+                return asked
+    return runtime.own_provider
 
 
 def _steady_loops(sentinel: Session, min_sample_ns: int, clock: Clock) -> int:
@@ -136,39 +164,56 @@ def _end_with_standard_input() -> None:
     os._exit(1)
 
 
-def _ready(order: WorkOrder, runtime: Runtime, sentinel: Session) -> Ready:
+def _ready(order: WorkOrder, runtime: Runtime, engaged: str) -> Ready:
+    asked = runtime.provider(order.settings)
     return Ready(
         runtime=order.runtime,
         runtime_version=runtime.version,
-        provider=sentinel.provider,
+        provider=provider_text(engaged, order.settings.provider_options) if engaged == asked else engaged,
         optimization=order.settings.optimization,
         spinning=order.settings.spinning,
         threads=order.settings.threads,
         affinity=affinity_text(usable_processors(), os.cpu_count() or 1),
+        unengaged=asked if engaged and engaged != asked and order.settings.asked_provider is not None else "",
     )
 
 
 def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: Clock, position: int) -> BatchTaken:
     model = Path(block.file)
     settings = order.settings
-    operations = runtime.operations(model, settings) if order.list_operations else None
+    operations = _operations(block, order, runtime) if order.list_operations else None
     session = runtime.open(model, settings, block.input_shapes)
     usable = usable_processors()
     try:
-        before = read_counters(usable)
-        batch = take_batch(session.run, clock, settings.samples, settings.min_sample_ns)
-        signs = signs_between(before, read_counters(usable), usable)
+        begun = read_counters(usable)
+        plan = prepare(session.run, clock, settings.samples, settings.min_sample_ns)
+        sampling = read_counters(usable)
+        samples_ns = take_samples(session.run, clock, plan.inner_loops, plan.samples)
+        signs = signs_between(begun, sampling, read_counters(usable), usable)
     finally:
         session.close()
     return BatchTaken(
         block_id=block.block_id,
-        samples_ns=batch.samples_ns,
-        inner_loops=batch.inner_loops,
+        samples_ns=samples_ns,
+        inner_loops=plan.inner_loops,
         position=position,
-        warmed_up=batch.warmed_up,
+        warmed_up=plan.warmed_up,
         operations=operations,
         signs=signs,
     )
+
+
+def _operations(block: JobBlock, order: WorkOrder, runtime: Runtime) -> Tuple[str, ...]:
+    """Return a block's operators and where they run.
+
+    Raises:
+        SessionError: the job requires a provider that does not run them all.
+    """
+    model = Path(block.file)
+    placed = runtime.placement(model, order.settings, block.input_shapes)
+    if order.settings.require is not None:
+        require_placed(placed, runtime.provider(order.settings), model.name)
+    return operation_texts(placed, runtime.own_provider)
 
 
 def _private_output() -> IO[str]:

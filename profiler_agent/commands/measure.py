@@ -15,6 +15,7 @@ from profiler_agent.errors import BadInputError
 from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume, same_job
 from profiler_agent.measure import measure
 from profiler_agent.records import (
+    Costs,
     Done,
     Event,
     Failed,
@@ -49,11 +50,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("models", nargs="+", metavar="MODEL", help=".onnx or .tflite files, or - for a job on standard input")
     add("--runtime", help="onnxruntime, litert, tflite-runtime or a family, onnx or tflite (by the files' names)")
     add("--optimization", default=default.optimization, help="disabled, basic, extended or all (%(default)s)")
+    text = "what shall compute: cpu, cuda, tensorrt, …; for TFLite xnnpack (its usual), none, edgetpu, …"
+    add("--provider", metavar="NAME", help=text)
+    text = "option of that provider; library=PATH brings a TFLite delegate; may be repeated"
+    add("--provider-option", action="append", default=[], type=kinds.setting, metavar="NAME=VALUE", help=text)
+    text = "refuse models of which this provider does not compute everything; implies --provider"
+    add("--require", metavar="NAME", help=text)
     add("--threads", type=kinds.positive, default=default.threads, help="threads of one operator (%(default)s)")
     add("--affinity", type=kinds.processors, help="processors to pin to, such as 0,1 (the system's choice)")
     add("--spinning", action="store_true", help="let idle threads of the runtime spin")
     text = "set governors to performance and turbo off, as far as this user may, and undo it at the end"
     add("--tune", action="store_true", help=text)
+    add("--no-costs", dest="costs", action="store_false", help="only latencies: no memory, size and energy")
     text = "half-width of the interval, relative to the median, at which a model is done (%(default)s%%)"
     add("--precision", type=kinds.percent, default=default.target_half_width_pct, metavar="PERCENT", help=text)
     text = "the most fresh processes per model (%(default)s)"
@@ -107,7 +115,8 @@ def run(options: argparse.Namespace) -> int:
         elif journal is not None:
             partial_path(options.out).unlink()
     if show is _print_problem and measurements:
-        print(measurement_table(measurements, job.settings.target_half_width_pct))
+        costs = [event for event in (*known, *events) if isinstance(event, Costs)]
+        print(measurement_table(measurements, job.settings.target_half_width_pct, costs))
     failures = [event for event in (*known, *events) if isinstance(event, Failed)]
     if not failures:
         return 0
@@ -143,10 +152,14 @@ def _job_of_files(options: argparse.Namespace) -> Job:
     settings = Settings(
         runtime=options.runtime or _runtime_of_files(options.models),
         optimization=options.optimization,
+        provider=options.provider,
+        provider_options=dict(options.provider_option),
+        require=options.require,
         threads=options.threads,
         affinity=options.affinity,
         spinning=options.spinning,
         tune=options.tune,
+        costs=options.costs,
         rounds=options.rounds,
         samples=options.samples,
         target_half_width_pct=options.precision,

@@ -49,6 +49,14 @@ def shape(text: str) -> Tuple[str, Tuple[int, ...]]:
     return name, tuple(positive(size) for size in sizes.split("x"))
 
 
+def setting(text: str) -> Tuple[str, str]:
+    """Parse a named setting of something else's."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
 # argparse calls a value that is no number at all by the name of its type.
 for _type, _name in ((positive, "whole number"), (natural, "whole number"), (positive_number, "number")):
     _type.__name__ = _name

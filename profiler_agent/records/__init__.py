@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from profiler_agent.errors import AgentError, RecordError
 from profiler_agent.records.events import (
+    Costs,
     Done,
     Event,
     Failed,
@@ -18,6 +19,7 @@ from profiler_agent.records.events import (
 from profiler_agent.records.job import Job, JobBlock, Settings, format_job, parse_job
 from profiler_agent.records.machine import Environment, Machine, MachineState, TableKey
 from profiler_agent.records.measurement import Measurement, measurements_of
+from profiler_agent.records.provider import parse_provider, provider_text, same_provider, short_provider
 from profiler_agent.records.signs import NO_SIGNS, Signs
 from profiler_agent.records.version import SCHEMA_VERSION
 
@@ -25,6 +27,7 @@ __all__ = [
     "NO_SIGNS",
     "SCHEMA_VERSION",
     "AgentError",
+    "Costs",
     "Done",
     "Environment",
     "Event",
@@ -48,4 +51,8 @@ __all__ = [
     "measurements_of",
     "parse_event",
     "parse_job",
+    "parse_provider",
+    "provider_text",
+    "same_provider",
+    "short_provider",
 ]

@@ -102,6 +102,35 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """What one block costs beside its latency; told once for each block that was measured. None where not known.
+
+    Attributes:
+        file_bytes: size of the model's files, external data included.
+        peak_memory_bytes: what opening and running the model added at most to a process's resident memory.
+        energy_mj: energy of one inference above the idle machine, in mJ.
+        energy_half_width_mj: half-width of its 95% interval, as far as the readings' own noise tells, in mJ.
+        power_mw: mean power while the model ran back to back, in mW.
+        idle_power_mw: mean power just before, with the model loaded and nothing running, in mW.
+        power_samples: fresh readings of the power while it ran; repeated values of a slow sensor count once.
+        power_hz: how often the power was read a second.
+        rails: what was read.
+    """
+
+    job_id: str
+    block_id: str
+    file_bytes: int
+    peak_memory_bytes: Optional[int] = None
+    energy_mj: Optional[float] = None
+    energy_half_width_mj: Optional[float] = None
+    power_mw: Optional[float] = None
+    idle_power_mw: Optional[float] = None
+    power_samples: Optional[int] = None
+    power_hz: Optional[float] = None
+    rails: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something that the reader of the measurements should know."""
 
@@ -144,12 +173,13 @@ class Done:
     state: MachineState
 
 
-Event = Union[Hello, Sentinel, Measured, Rejected, Warned, Failed, Done]
+Event = Union[Hello, Sentinel, Measured, Rejected, Costs, Warned, Failed, Done]
 _EVENTS: Tuple[Tuple[str, Type[Any]], ...] = (
     ("hello", Hello),
     ("sentinel", Sentinel),
     ("measured", Measured),
     ("rejected", Rejected),
+    ("costs", Costs),
     ("warning", Warned),
     ("failed", Failed),
     ("done", Done),

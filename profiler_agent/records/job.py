@@ -9,6 +9,7 @@ from typing import Dict, Optional, Tuple
 
 from profiler_agent.decoding import decode, encode, parse_object
 from profiler_agent.errors import RecordError
+from profiler_agent.records.provider import same_provider
 from profiler_agent.records.version import SCHEMA_VERSION, check_version
 
 
@@ -30,10 +31,14 @@ class Settings:
         runtime: identifier or family (`onnx`).
         optimization: graph optimisation level: `disabled`, `basic`, `extended` or `all`.
         precision: number type of the models; declared by whoever makes the job, and part of the table key.
+        provider: execution provider or delegate that shall compute, such as `cuda`; None for the runtime's usual one.
+        provider_options: of that provider, by name.
+        require: provider that must compute everything of a model, or the model is refused; asked for too.
         threads: threads inside one operator; clamped to the processors that the worker may use.
         affinity: processors to pin the worker to; None leaves the choice to the system.
         spinning: whether idle threads of the runtime spin.
         tune: whether to set the machine to a steady speed while it is measured, as far as it lets itself be set.
+        costs: whether to measure memory, size and energy too, after the latencies.
         rounds: the most fresh processes that measure a block; a block that converges earlier needs fewer.
         samples: raw samples per block and round; slow models take fewer, at least five.
         min_sample_ns: the least duration of a raw sample; short models are repeated inside one.
@@ -52,10 +57,14 @@ class Settings:
     runtime: str = "onnx"
     optimization: str = "extended"
     precision: str = "fp32"
+    provider: Optional[str] = None
+    provider_options: Dict[str, str] = field(default_factory=dict)
+    require: Optional[str] = None
     threads: int = 1
     affinity: Optional[Tuple[int, ...]] = None
     spinning: bool = False
     tune: bool = False
+    costs: bool = False
     rounds: int = 90
     samples: int = 20
     min_sample_ns: int = 1_000_000
@@ -81,6 +90,15 @@ class Settings:
             raise RecordError(f"seed must not be negative, not {self.seed}")
         if self.affinity is not None and (not self.affinity or not all(0 <= cpu < 2**16 for cpu in self.affinity)):
             raise RecordError(f"affinity must name processors, not {list(self.affinity)}")
+        if self.provider is not None and self.require is not None and not same_provider(self.provider, self.require):
+            raise RecordError(f"provider {self.provider} is asked for, but {self.require} is required")
+        if self.provider_options and self.asked_provider is None:
+            raise RecordError("provider_options need a provider")
+
+    @property
+    def asked_provider(self) -> Optional[str]:
+        """The provider that shall compute, as the user wrote it; None for the runtime's usual one."""
+        return self.require if self.provider is None else self.provider
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class TableKey:
     """Everything beside the block that changes its latency; tables of different keys never mix.
 
     Attributes:
-        provider: the provider or delegate actually engaged.
+        provider: the provider or delegate actually engaged, and its options; see `provider_text`.
         affinity: `any`, or the processors read back after pinning, such as `0,1`.
         cache: the cache protocol; `hot` means back to back.
         tuning: what tuning really set, such as `governor,turbo`; `none` where it was not asked for or nothing took.

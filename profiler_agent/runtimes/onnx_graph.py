@@ -1,7 +1,8 @@
-"""Reads operator names from an ONNX file without the onnx package, which a device does not have.
+"""Reads operator names and external files from an ONNX file without the onnx package, which a device does not have.
 
-An ONNX file is a protocol buffer; only four fields matter here: ModelProto.graph (7), GraphProto.node (1),
-NodeProto.op_type (4) and NodeProto.domain (7). Everything else is skipped by its wire type.
+An ONNX file is a protocol buffer; few fields matter here: ModelProto.graph (7), GraphProto.node (1) and initializer
+(5), NodeProto.op_type (4) and domain (7), TensorProto.external_data (13) with its key (1) and value (2). Everything
+else is skipped by its wire type.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Iterator, Tuple
 from profiler_agent.errors import SessionError
 
 _MODEL_GRAPH, _GRAPH_NODE, _NODE_OPERATION, _NODE_DOMAIN = 7, 1, 4, 7
+_GRAPH_INITIALIZER, _TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 5, 13, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -23,6 +25,26 @@ def operator_names(model: bytes) -> Tuple[str, ...]:
     view = memoryview(model)
     graphs = [value for number, value in _fields(view) if number == _MODEL_GRAPH]
     return tuple(_operator(node) for graph in graphs for number, node in _fields(graph) if number == _GRAPH_NODE)
+
+
+def external_files(model: memoryview) -> Tuple[str, ...]:
+    """Return the names of the files beside a model that hold weights of its main graph.
+
+    Raises:
+        SessionError: the bytes are no ONNX model.
+    """
+    names = set()
+    for graph in _children(model, _MODEL_GRAPH):
+        for tensor in _children(graph, _GRAPH_INITIALIZER):
+            for entry in _children(tensor, _TENSOR_EXTERNAL):
+                texts = {number: str(value, "utf-8", "replace") for number, value in _fields(entry)}
+                if texts.get(_ENTRY_KEY) == "location":
+                    names.add(texts.get(_ENTRY_VALUE, ""))
+    return tuple(sorted(names))
+
+
+def _children(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (value for number, value in _fields(message) if number == wanted)
 
 
 def _operator(node: memoryview) -> str:

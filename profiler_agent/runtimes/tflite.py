@@ -10,14 +10,22 @@ import random
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Tuple
 
-from profiler_agent.errors import SessionError
-from profiler_agent.records import Settings
+import numpy
+
+from profiler_agent.errors import BadInputError, SessionError
+from profiler_agent.records import Settings, same_provider
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
+from profiler_agent.runtimes.placement import PlacedOperator
+from profiler_agent.runtimes.tflite_placement import DELEGATE, Delegates, placed_operators
 
-_DELEGATE = "DELEGATE"
+_XNNPACK, _BUILTIN = "XNNPACK", "builtin"
+_WITHOUT_DELEGATE = ("none", "cpu", _BUILTIN)
+# Where a delegate's library lies unless the option `library` says so; others have no usual name.
+_LIBRARIES = {"edgetpu": "libedgetpu.so.1"}
+_LIBRARY_OPTION = "library"
 # The convolution of the ONNX sentinel, channels last: 9,856 bytes, nearly all of them the same weight.
 _SENTINEL = zlib.decompress(
     base64.b64decode(
@@ -34,7 +42,6 @@ class TfliteSession:
 
     def __init__(self, interpreter: Any) -> None:
         self._interpreter = interpreter
-        self.provider = "XNNPACK" if _DELEGATE in _names(interpreter) else "builtin"
 
     def run(self) -> None:
         """Run one inference."""
@@ -56,21 +63,49 @@ class _Closed:
 class TfliteRuntime:
     """An installed interpreter."""
 
-    def __init__(self, name: str, version: str, interpreter: Any) -> None:
+    def __init__(self, name: str, version: str, interface: Any) -> None:
         """Offer an interpreter.
 
         Args:
             name: the runtime's identifier, for messages.
             version: of the package that brings it.
-            interpreter: its class.
+            interface: its module, with `Interpreter`, `OpResolverType` and `load_delegate`.
         """
         self.version = version
         self._name = name
-        self._interpreter = interpreter
+        self._interface = interface
+
+    @property
+    def own_provider(self) -> str:
+        """The interpreter's own operators, which take what delegates leave."""
+        return _BUILTIN
 
     def effective(self, settings: Settings) -> Settings:
         """Return the settings without levels of optimisation and spinning, which TFLite does not have."""
+        self.provider(settings)
         return replace(settings, optimization="none", spinning=False)
+
+    def provider(self, settings: Settings) -> str:
+        """Return the delegate that the settings ask for: XNNPACK, which both runtimes engage by themselves, or none.
+
+        Raises:
+            BadInputError: it is no such delegate, and no library is named that brings it.
+        """
+        asked, options = settings.asked_provider, settings.provider_options
+        if asked is None or same_provider(asked, _XNNPACK):
+            own = _XNNPACK
+        elif asked.lower() in _WITHOUT_DELEGATE:
+            own = _BUILTIN
+        elif asked.lower() in _LIBRARIES or _LIBRARY_OPTION in options:
+            return asked.lower()
+        else:
+            raise BadInputError(
+                f"{self._name} has no delegate {asked!r} of its own: it offers xnnpack, none, and edgetpu; for another "
+                f"give its library by --provider-option {_LIBRARY_OPTION}=PATH"
+            )
+        if options:
+            raise BadInputError(f"{own} takes no options here, such as {sorted(options)[0]!r}")
+        return own
 
     @property
     def sentinel_model(self) -> bytes:
@@ -80,11 +115,7 @@ class TfliteRuntime:
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> TfliteSession:
         """Load a model and set random inputs; see `Runtime.open`."""
         interpreter = self._load(model, settings)
-        _resize(interpreter, input_shapes)
-        try:
-            interpreter.allocate_tensors()
-        except Exception as e:
-            raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
+        self._prepare(interpreter, model, input_shapes)
         generator = random.Random(settings.seed)
         try:
             for details in interpreter.get_input_details():
@@ -95,46 +126,47 @@ class TfliteRuntime:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
         return TfliteSession(interpreter)
 
-    def operations(self, model: Path, settings: Settings) -> Tuple[str, ...]:
-        """Return the operators that the interpreter executes; those that a delegate took end in `@` and its name."""
+    def placement(
+        self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]
+    ) -> Tuple[PlacedOperator, ...]:
+        """Return the operators of the file and what computes each, from an interpreter apart from the timed one."""
         interpreter = self._load(model, settings)
+        # A delegate that was asked for takes its operators at once, XNNPACK what is left when tensors are allocated.
+        first = sum(one["op_name"] == DELEGATE for one in _details(interpreter))
+        self._prepare(interpreter, model, input_shapes)
+        delegates = Delegates(self.provider(settings), first, _XNNPACK, _BUILTIN)
+        return placed_operators(_details(interpreter), _tensors(interpreter), delegates)
+
+    def _load(self, model: Path, settings: Settings) -> Any:
+        check_readable(model)
+        provider = self.provider(settings)
+        chosen: Dict[str, Any] = {}
+        if provider == _BUILTIN:
+            resolvers = self._interface.OpResolverType
+            chosen["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        elif provider != _XNNPACK:
+            chosen["experimental_delegates"] = [self._delegate(provider, settings.provider_options)]
+        try:
+            return self._interface.Interpreter(model_path=str(model), num_threads=settings.threads, **chosen)
+        except Exception as e:
+            raise SessionError("unreadable_model", f"{self._name} cannot load {model.name}: {_first_line(e)}") from e
+
+    def _delegate(self, name: str, options: Dict[str, str]) -> Any:
+        library = options.get(_LIBRARY_OPTION, _LIBRARIES.get(name, ""))
+        own = {key: value for key, value in options.items() if key != _LIBRARY_OPTION}
+        try:
+            return self._interface.load_delegate(library, own)
+        except Exception as e:
+            raise SessionError(
+                "not_placed", f"the delegate {name} cannot be loaded from {library}: {_first_line(e)}"
+            ) from e
+
+    def _prepare(self, interpreter: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
+        _resize(interpreter, input_shapes)
         try:
             interpreter.allocate_tensors()
         except Exception as e:
             raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
-        return placed_operations(_details(interpreter))
-
-    def _load(self, model: Path, settings: Settings) -> Any:
-        check_readable(model)
-        try:
-            return self._interpreter(model_path=str(model), num_threads=settings.threads)
-        except Exception as e:
-            raise SessionError("unreadable_model", f"{self._name} cannot load {model.name}: {_first_line(e)}") from e
-
-
-def placed_operations(details: Sequence[Dict[str, Any]]) -> Tuple[str, ...]:
-    """Return the operators of a graph in order, with `@XNNPACK` behind those that the delegate computes.
-
-    Args:
-        details: one of each operator: `op_name`, and the tensors that are its `inputs` and `outputs`. A delegate is
-            listed like an operator, behind those that it took, without saying which they are: an operator is its own
-            if a tensor of its goes out of the delegate, or else into nothing but operators of the delegate.
-    """
-    delegates = [one for one in details if one["op_name"] == _DELEGATE]
-    operators = [one for one in details if one["op_name"] != _DELEGATE]
-    going_in: Set[int] = {int(tensor) for one in delegates for tensor in one["inputs"]}
-    going_out: Set[int] = {int(tensor) for one in delegates for tensor in one["outputs"]}
-    taken: List[bool] = [False] * len(operators)
-    for index in reversed(range(len(operators))):
-        outputs = {int(tensor) for tensor in operators[index]["outputs"]}
-        readers = [
-            later
-            for later in range(index + 1, len(operators))
-            if outputs & {int(tensor) for tensor in operators[later]["inputs"]}
-        ]
-        inside = bool(readers) and not outputs & going_in and all(taken[later] for later in readers)
-        taken[index] = bool(outputs & going_out) or inside
-    return tuple(one["op_name"] + ("@XNNPACK" if own else "") for one, own in zip(operators, taken))
 
 
 def _details(interpreter: Any) -> List[Dict[str, Any]]:
@@ -142,8 +174,10 @@ def _details(interpreter: Any) -> List[Dict[str, Any]]:
     return list(getattr(interpreter, "_get_ops_details", list)())
 
 
-def _names(interpreter: Any) -> Set[str]:
-    return {one["op_name"] for one in _details(interpreter)}
+def _tensors(interpreter: Any) -> Dict[int, Tuple[str, int]]:
+    """Return type and rank of each tensor, by its number."""
+    details = interpreter.get_tensor_details()
+    return {int(one["index"]): (numpy.dtype(one["dtype"]).name, len(one["shape"])) for one in details}
 
 
 def _resize(interpreter: Any, input_shapes: Dict[str, Tuple[int, ...]]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tflite_runtime import __version__
-from tflite_runtime.interpreter import Interpreter
+from tflite_runtime import __version__, interpreter
 
 from profiler_agent.runtimes.session import Runtime
 from profiler_agent.runtimes.tflite import TfliteRuntime
 
-RUNTIME: Runtime = TfliteRuntime("tflite-runtime", str(__version__), Interpreter)
+RUNTIME: Runtime = TfliteRuntime("tflite-runtime", str(__version__), interpreter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,10 @@ Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
 Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
+Provider = Annotated[str | None, typer.Option(help="What shall compute there: cpu, cuda, xnnpack, none, …")]
+ProviderOption = Annotated[list[str] | None, typer.Option(help="NAME=VALUE for that provider; may be repeated.")]
+Require = Annotated[str | None, typer.Option(help="Refuse blocks that this provider does not compute alone.")]
+Costs = Annotated[bool, typer.Option(help="Also measure memory, size and, where rails exist, energy.")]
 Tune = Annotated[bool, typer.Option("--tune", help="Set governors and turbo there for the time of measuring.")]
 Precision = Annotated[float, typer.Option(min=0.01, help="Half-width of the interval, in %, at which a block is done.")]
 Rounds = Annotated[int, typer.Option(min=1, help="The most fresh processes for a block; below eight none is done.")]
@@ -57,6 +62,25 @@ def settings(
             rounds=rounds,
             samples=samples,
         )
+    except RecordError as e:
+        raise BadInputError(str(e)) from e
+
+
+def placed(
+    measured: Settings, provider: str | None, provider_options: list[str] | None, require: str | None
+) -> Settings:
+    """Return settings with what shall compute.
+
+    Raises:
+        BadInputError: an option is not of the form NAME=VALUE, or provider and requirement disagree.
+    """
+    pairs = [option.partition("=") for option in provider_options or ()]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise BadInputError(f"--provider-option takes NAME=VALUE, not {name!r}")
+    options = {name: value for name, _, value in pairs}
+    try:
+        return replace(measured, provider=provider, provider_options=options, require=require)
     except RecordError as e:
         raise BadInputError(str(e)) from e
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,10 @@ def command(
     threads: options.Threads = 1,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
+    provider: options.Provider = None,
+    provider_option: options.ProviderOption = None,
+    require: options.Require = None,
+    costs: options.Costs = True,
     tune: options.Tune = False,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
@@ -37,10 +42,12 @@ def command(
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
+    settings = options.settings(runtime, threads, affinity, optimization, tune, precision, rounds, samples)
+    settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
     request = ProfileRequest(
         space=space_named(space),
         device=Device(device, python, identity, known_hosts),
-        settings=options.settings(runtime, threads, affinity, optimization, tune, precision, rounds, samples),
+        settings=settings,
         table=out,
         budget_s=budget_s,
         overwrite=overwrite,

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from profiler_agent.records import (
+    Costs,
     Done,
     Event,
     Failed,
@@ -164,12 +165,16 @@ def _check_place(event: Event, previous: Event | None, job_id: str, blocks: set[
         problem = "it goes on after `done`"
     elif not isinstance(event, Warned) and event.job_id != job_id:
         problem = "it answers for another job"
-    elif isinstance(event, Measured | Rejected | Failed) and event.block_id not in blocks:
+    elif isinstance(event, Measured | Rejected | Failed | Costs) and event.block_id not in blocks:
         problem = f"it speaks of the unknown block {printable(event.block_id)[:80]!r}"
     elif isinstance(event, Measured | Sentinel) and (not event.samples_ns or min(event.samples_ns) <= 0):
         problem = "a sample is missing or not positive"
     elif isinstance(event, Measured | Sentinel) and event.inner_loops < 1:
         problem = "inner loops are not positive"
+    elif isinstance(event, Costs) and (event.file_bytes < 1 or (event.peak_memory_bytes or 0) < 0):
+        problem = "a size is not positive"
+    elif isinstance(event, Costs) and event.energy_mj is not None and event.energy_mj <= 0:
+        problem = "an energy is not positive"
     if problem is not None:
         raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
 

@@ -19,6 +19,9 @@ def lookup_table(table: LookupTable) -> Table:
         title += f", tuned ({key.tuning})"
     shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
     shown.add_column("converged")
+    costs = _cost_columns(table)
+    for heading in costs:
+        shown.add_column(heading, justify="right")
     for block, entry in table.entries.items():
         low, high = entry.interval_ms
         half_width_pct = 50 * (high - low) / entry.median_ms
@@ -29,10 +32,24 @@ def lookup_table(table: LookupTable) -> Table:
             f"{low:.4f} … {high:.4f}{label}",
             f"{half_width_pct:.1f}",
             "yes" if entry.converged else "no",
+            *(cells.get(block, "") for cells in costs.values()),
         )
     if table.noise_floor_pct is not None:
         shown.caption = f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
     return shown
+
+
+def _cost_columns(table: LookupTable) -> dict[str, dict[str, str]]:
+    """Return the columns of the other costs that any entry has: heading, and the cell of each block."""
+    entries = table.entries.items()
+    columns = {
+        "peak memory MB": {
+            block: f"{one.peak_memory_bytes / 1e6:.2f}" for block, one in entries if one.peak_memory_bytes is not None
+        },
+        "file kB": {block: f"{one.file_bytes / 1e3:.1f}" for block, one in entries if one.file_bytes is not None},
+        "energy mJ": {block: f"{one.energy_mj:.3g}" for block, one in entries if one.energy_mj is not None},
+    }
+    return {heading: cells for heading, cells in columns.items() if cells}
 
 
 def search_result(result: SearchResult, count: int = 5) -> Table:

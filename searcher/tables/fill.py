@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from profiler_agent.records import Measurement
+from profiler_agent.records import Costs, Measurement
 from searcher.artifacts import ExportedModel
 from searcher.devices.driver import JobResult, MeasurementFailedError
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance
@@ -37,6 +37,7 @@ def fill_table(
     """
     result.require_complete()
     hashes = {model.name: model.sha256 for model in models}
+    costs = {event.block_id: event for event in result.events if isinstance(event, Costs)}
     sentinel_ns, floor_pct = result.done.sentinel_ns, result.done.noise_floor_pct
     target = result.hello.settings.target_half_width_pct
     return LookupTable(
@@ -51,7 +52,9 @@ def fill_table(
             versions=dict(versions),
         ),
         entries={
-            measurement.block_id: _entry(measurement, target, hashes[measurement.block_id])
+            measurement.block_id: _entry(
+                measurement, target, hashes[measurement.block_id], costs.get(measurement.block_id)
+            )
             # Sorted, so that the difference of two tables shows what changed and not what came first.
             for measurement in sorted(result.measurements, key=lambda one: one.block_id)
         },
@@ -60,7 +63,7 @@ def fill_table(
     )
 
 
-def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256: str) -> Entry:
+def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256: str, costs: Costs | None) -> Entry:
     low, high, confidence = measurement.interval_ms
     try:
         return Entry(
@@ -72,6 +75,9 @@ def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256:
             converged=measurement.converged(target_half_width_pct),
             operations=measurement.operations,
             model_sha256=model_sha256,
+            peak_memory_bytes=None if costs is None else costs.peak_memory_bytes,
+            file_bytes=None if costs is None else costs.file_bytes,
+            energy_mj=None if costs is None else costs.energy_mj,
         )
     except ValueError as e:
         raise MeasurementFailedError(f"the measurement of {measurement.block_id} cannot be used: {e}") from e

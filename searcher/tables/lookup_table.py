@@ -39,6 +39,9 @@ class Entry:
         converged: whether the interval is as narrow as the job asked.
         operations: operators of the graph as the runtime optimised it.
         model_sha256: hash of the model file that was measured.
+        peak_memory_bytes: what opening and running it added at most to a process's resident memory; None if unknown.
+        file_bytes: size of the model's files; None in tables of before costs were measured.
+        energy_mj: energy of one inference above the idle machine, in mJ; None where no power is told.
     """
 
     median_ms: float
@@ -49,6 +52,9 @@ class Entry:
     converged: bool
     operations: tuple[str, ...]
     model_sha256: str
+    peak_memory_bytes: int | None = None
+    file_bytes: int | None = None
+    energy_mj: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
@@ -65,6 +71,10 @@ class Entry:
             raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
         if self.rounds < 1 or self.samples < 1:
             raise ValueError(f"nothing was measured in {self.rounds} rounds with {self.samples} samples")
+        if any(cost is not None and cost < 0 for cost in (self.peak_memory_bytes, self.file_bytes)):
+            raise ValueError("a size is not negative")
+        if self.energy_mj is not None and not (math.isfinite(self.energy_mj) and self.energy_mj > 0):
+            raise ValueError(f"an energy is positive, not {self.energy_mj} mJ")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from profiler_agent.records import RecordError, Settings
+from profiler_agent.records import RecordError, Settings, parse_provider
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
@@ -98,9 +98,12 @@ def settings_of_search(
         raise BadInputError(f"the table's key has the affinity {key.affinity!r}, which names no processors such as 0,1")
     affinity = None if key.affinity == "any" else tuple(int(part) for part in processors)
     try:
+        provider, provider_options = parse_provider(key.provider)
         return Settings(
             runtime=key.runtime,
             optimization=key.optimization,
+            provider=provider,
+            provider_options=provider_options,
             precision=key.precision,
             threads=key.threads,
             affinity=affinity,
@@ -112,5 +115,5 @@ def settings_of_search(
             rounds=rounds,
             samples=samples,
         )
-    except RecordError as e:
+    except (RecordError, ValueError) as e:
         raise BadInputError(str(e)) from e

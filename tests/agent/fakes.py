@@ -7,8 +7,20 @@ from pathlib import Path
 
 from profiler_agent.errors import SessionError
 from profiler_agent.launch import WorkerCrash
-from profiler_agent.orders import BatchTaken, BlockFailed, Ready, Reply, SentinelTaken, Started, WorkOrder
+from profiler_agent.orders import (
+    MEMORY,
+    PROBE,
+    BatchTaken,
+    BlockFailed,
+    Ready,
+    Reply,
+    SentinelTaken,
+    Started,
+    Weighed,
+    WorkOrder,
+)
 from profiler_agent.records import NO_SIGNS, Settings, Signs
+from profiler_agent.runtimes.placement import PlacedOperator
 
 
 class FakeClock:
@@ -26,8 +38,6 @@ class FakeClock:
 
 class FakeSession:
     """Runs for `latency_ns(run_index)` on a fake clock."""
-
-    provider = "FakeProvider"
 
     def __init__(self, clock: FakeClock, latency_ns: Callable[[int], int]) -> None:
         self._clock = clock
@@ -50,6 +60,7 @@ class FakeRuntime:
 
     version = "1.0"
     sentinel_model = b"fake\n1000\n"
+    own_provider = "FakeProvider"
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -63,8 +74,13 @@ class FakeRuntime:
         latency_ns = int(model.read_text().splitlines()[1])
         return FakeSession(self._clock, lambda _run: latency_ns)
 
-    def operations(self, model: Path, settings: Settings) -> tuple[str, ...]:
-        return ("Fake",)
+    def provider(self, settings: Settings) -> str:
+        return settings.asked_provider or self.own_provider
+
+    def placement(
+        self, model: Path, settings: Settings, input_shapes: dict[str, tuple[int, ...]]
+    ) -> tuple[PlacedOperator, ...]:
+        return (PlacedOperator("Fake", self.own_provider),)
 
 
 def fake_launch(
@@ -91,9 +107,13 @@ def fake_launch(
 
         settings = order.settings
         level, spinning, threads = settings.optimization, settings.spinning, settings.threads
+        if order.task == MEMORY:
+            yield from (Weighed(block.block_id, 1000) for block in order.blocks)
+            return
         yield Ready(order.runtime, "1.0", "FakeProvider", level, spinning, threads, "any")
-        if order.blocks:
-            yield reading(0)
+        if order.task == PROBE:
+            return
+        yield reading(0)
         for position, block in enumerate(order.blocks):
             yield Started(block.block_id)
             if block.block_id in crash:

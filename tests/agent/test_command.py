@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 from profiler_agent.journal import read_journal
-from profiler_agent.records import Done, Hello, Job, JobBlock, Measured, Settings, Warned, format_job, parse_event
+from profiler_agent.records import (
+    Costs,
+    Done,
+    Hello,
+    Job,
+    JobBlock,
+    Measured,
+    Settings,
+    Warned,
+    format_job,
+    parse_event,
+)
 from tests.agent.models import write_convolution, write_identity
 
 QUICK = ("--rounds", "2", "--samples", "3")
@@ -46,6 +57,23 @@ def test_measure_writes_a_journal_with_all_raw_samples(tmp_path: Path) -> None:
     assert all(len(event.samples_ns) == 3 and min(event.samples_ns) > 100_000 for event in measured)
     assert events[0].key.provider == "CPUExecutionProvider"
     assert not out.with_name("out.jsonl.partial").exists()
+
+
+def test_a_model_that_the_required_provider_leaves_to_another_fails(tmp_path: Path) -> None:
+    model, out = write_convolution(tmp_path / "conv.onnx"), tmp_path / "out.jsonl"
+    result = agent("measure", model, "--require", "azure", "--out", out, *QUICK)
+    assert result.returncode == 1
+    assert "Azure runs nothing of conv.onnx: all of its 2 operators ran on CPU (Relu, Conv)" in result.stderr
+    assert not out.exists()
+
+
+def test_memory_and_size_are_measured_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    model, out = write_convolution(tmp_path / "conv.onnx"), tmp_path / "out.jsonl"
+    assert "file kB" in agent("measure", model, "--out", out, *QUICK).stdout
+    (costs,) = [event for event in read_journal(out)[1] if isinstance(event, Costs)]
+    assert costs.file_bytes == model.stat().st_size
+    assert costs.energy_mj is None or costs.rails
+    assert "file kB" not in agent("measure", model, "--no-costs", *QUICK).stdout
 
 
 def test_a_job_on_standard_input_is_answered_in_records(tmp_path: Path) -> None:
@@ -89,6 +117,10 @@ def test_nothing_measured_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
         (("{model}", "--precision", "nan"), "--precision: nan is not a positive number"),
         (("{model}", "--affinity", "0,x"), "--affinity: invalid list of processors value: '0,x'"),
         (("{model}", "--out", "/nowhere/out.jsonl"), "cannot write /nowhere/out.jsonl.partial"),
+        (("{model}", "--require", "cuda"), "has no provider 'cuda'; it offers "),
+        (("{model}", "--provider", "cpu", "--require", "cuda"), "provider cpu is asked for, but cuda is required"),
+        (("{model}", "--provider-option", "device_id"), "'device_id' is not of the form NAME=VALUE"),
+        (("{model}", "--provider-option", "device_id=1"), "provider_options need a provider"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, arguments: tuple[str, ...], part: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from profiler_agent import launch
 from profiler_agent.launch import WorkerCrash, launch_worker
-from profiler_agent.orders import Ready, WorkOrder
+from profiler_agent.orders import PROBE, Ready, WorkOrder
 from profiler_agent.records import Settings
 
-ORDER = WorkOrder("onnxruntime", Settings(timeout_s=20.0), (), list_operations=False)
+ORDER = WorkOrder("onnxruntime", Settings(timeout_s=20.0), (), task=PROBE)
 
 
 def run_instead(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
@@ -45,7 +45,7 @@ def test_a_worker_that_fails_is_a_crash_with_its_reason(
 
 def test_a_worker_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     run_instead(monkeypatch, "import time; time.sleep(60)")
-    order = WorkOrder("onnxruntime", Settings(timeout_s=0.3), (), list_operations=False)
+    order = WorkOrder("onnxruntime", Settings(timeout_s=0.3), (), task=PROBE)
     start = time.monotonic()
     with pytest.raises(WorkerCrash, match="gave no answer for") as caught:
         list(launch_worker(order))

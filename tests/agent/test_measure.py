@@ -39,14 +39,14 @@ from tests.agent.fakes import fake_launch
 Kind = TypeVar("Kind")
 
 
+def block_of(path: Path, text: str) -> JobBlock:
+    path.write_text(text)
+    return JobBlock(path.name, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 @pytest.fixture
 def blocks(tmp_path: Path) -> tuple[JobBlock, ...]:
-    made = []
-    for name in ("a", "b", "c", "d", "e"):
-        path = tmp_path / name
-        path.write_text(name)
-        made.append(JobBlock(name, str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
-    return tuple(made)
+    return tuple(block_of(tmp_path / name, name) for name in ("a", "b", "c", "d", "e"))
 
 
 def of_kind(kind: type[Kind], events: list[Event]) -> list[Kind]:

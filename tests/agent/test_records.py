@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from profiler_agent.decoding import decode, encode
 from profiler_agent.environment import read_environment
 from profiler_agent.records import (
+    Costs,
     Done,
     Event,
     Failed,
@@ -96,6 +97,21 @@ def test_keys_and_jobs_of_before_tuning_are_untuned() -> None:
     document = json.loads(format_job(Job("id", (JobBlock("b", "b.onnx", "00"),), Settings())))
     del document["settings"]["tune"]
     assert parse_job(json.dumps(document)).settings.tune is False
+
+
+def test_jobs_of_before_providers_and_costs_ask_for_neither() -> None:
+    document = json.loads(format_job(Job("id", (JobBlock("b", "b.onnx", "00"),), Settings())))
+    for name in ("provider", "provider_options", "require", "costs"):
+        del document["settings"][name]
+    settings = parse_job(json.dumps(document)).settings
+    assert settings == Settings()
+    assert (settings.asked_provider, settings.costs) == (None, False)
+
+
+def test_costs_survive_the_wire_and_lack_what_is_not_known() -> None:
+    full = Costs("job", "b", 10, 20, 1.5, 0.1, 4000.0, 1500.0, 30, 50.0, "VDD_IN")
+    assert parse_event(format_event(full)) == full
+    assert parse_event('{"event": "costs", "job_id": "j", "block_id": "b", "file_bytes": 3}') == Costs("j", "b", 3)
 
 
 def test_a_job_survives_its_document() -> None:

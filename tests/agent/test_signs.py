@@ -79,17 +79,17 @@ def test_the_quota_of_the_first_version_of_control_groups_is_found(tmp_path: Pat
 
 def test_frequency_and_heat_are_those_of_the_usable_processors_and_the_limiting_sensor(tmp_path: Path) -> None:
     write_tree(tmp_path, BOARD)
-    signs = signs_between(EARLIER, replace(EARLIER, wall_ns=MS), (0,), tmp_path)
+    signs = signs_between(EARLIER, EARLIER, replace(EARLIER, wall_ns=MS), (0,), tmp_path)
     assert (signs.frequency_mhz, signs.temperature_c, signs.heat_margin_c) == (1500, 71.5, 8.5)
 
 
 def test_the_clock_is_that_of_the_processor_that_ran_the_thread(tmp_path: Path) -> None:
     write_tree(tmp_path, BOARD)
     # Unknown, it is that of the fastest: an idle neighbour is slow and innocent.
-    assert signs_between(EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 1500
+    assert signs_between(EARLIER, EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 1500
     before_it = " ".join(["S", *["0"] * 35])
     write_tree(tmp_path, {"proc/thread-self/stat": f"7 (a name) with) {before_it} 1 0 0\n"})
-    assert signs_between(EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 600
+    assert signs_between(EARLIER, EARLIER, EARLIER, (0, 1), tmp_path).frequency_mhz == 600
 
 
 def test_differences_become_shares_of_the_time(tmp_path: Path) -> None:
@@ -104,22 +104,24 @@ def test_differences_become_shares_of_the_time(tmp_path: Path) -> None:
         throttlings=1,
         quota_stops=2,
     )
-    signs = signs_between(EARLIER, later, (0,), tmp_path)
-    assert signs.lost_pct == pytest.approx(8.0)  # 50 ms waited, 40 ms stolen less a tick
+    sampling = replace(EARLIER, wall_ns=500 * MS, waited_ns=30 * MS, preemptions=4)
+    signs = signs_between(EARLIER, sampling, later, (0,), tmp_path)
+    # 20 of 500 ms waited while samples were taken; 40 of 1,000 ms stolen, less a tick.
+    assert signs.lost_pct == pytest.approx(4.0 + 3.0)
     assert signs.others_pct == pytest.approx(70.0)  # 1,510 ms busy less its own 800 and a tick
-    assert (signs.preemptions, signs.throttlings, signs.quota_stops) == (7, 1, 2)
+    assert (signs.preemptions, signs.throttlings, signs.quota_stops) == (3, 1, 2)
 
 
 def test_a_machine_that_tells_nothing_gives_no_signs(tmp_path: Path) -> None:
     before = read_counters((0,), tmp_path)
-    signs = signs_between(before, read_counters((0,), tmp_path), (0,), tmp_path)
+    signs = signs_between(before, before, read_counters((0,), tmp_path), (0,), tmp_path)
     assert replace(signs, preemptions=None) == NO_SIGNS
 
 
 def test_files_full_of_garbage_give_no_signs(tmp_path: Path) -> None:
     write_tree(tmp_path, dict.fromkeys(BOARD, "\0garbage: 1e9 \xff -\n" * 3))
     before = read_counters((0,), tmp_path)
-    signs = signs_between(before, read_counters((0,), tmp_path), (0,), tmp_path)
+    signs = signs_between(before, before, read_counters((0,), tmp_path), (0,), tmp_path)
     assert replace(signs, preemptions=None) == NO_SIGNS
 
 

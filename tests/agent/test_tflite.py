@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from profiler_agent.errors import SessionError
+from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import family_of_file, load_runtime, resolve_runtime
+from profiler_agent.runtimes.placement import operation_texts, require_placed
 from profiler_agent.runtimes.session import Runtime
-from profiler_agent.runtimes.tflite import placed_operations
-from tests.agent.tflite_models import write_convolution, write_gather
+from profiler_agent.runtimes.tflite_placement import Delegates, placed_operators
+from tests.agent.tflite_models import write_convolution, write_gather, write_partly_delegated, write_shape
 
 
 @pytest.fixture(scope="module")
 def litert() -> Runtime:
     return load_runtime("litert")
+
+
+def texts(runtime: Runtime, model: Path, settings: Settings) -> tuple[str, ...]:
+    return operation_texts(runtime.placement(model, settings, {}), runtime.own_provider)
 
 
 def test_the_newest_of_the_family_comes_first() -> None:
@@ -27,9 +34,88 @@ def test_the_newest_of_the_family_comes_first() -> None:
 
 
 def test_the_delegate_that_is_engaged_is_the_provider(litert: Runtime, tmp_path: Path) -> None:
-    session = litert.open(write_convolution(tmp_path / "m.tflite"), Settings(), {})
-    assert session.provider == "XNNPACK"
-    assert litert.open(write_gather(tmp_path / "g.tflite"), Settings(), {}).provider == "builtin"
+    (*_, convolution) = litert.placement(write_convolution(tmp_path / "m.tflite"), Settings(), {})
+    assert convolution.provider == "XNNPACK"
+    (gather,) = litert.placement(write_gather(tmp_path / "g.tflite"), Settings(), {})
+    assert gather.provider == "builtin"
+
+
+def test_what_a_delegate_leaves_is_told(litert: Runtime, tmp_path: Path) -> None:
+    model = write_partly_delegated(tmp_path / "m.tflite")
+    assert texts(litert, model, Settings()) == ("RELU@XNNPACK", "CUMSUM", "RELU@XNNPACK")
+    with pytest.raises(SessionError, match=r"XNNPACK does not run all .* 1 of its 3 operators ran on builtin \(CUMSUM"):
+        require_placed(litert.placement(model, Settings(), {}), "XNNPACK", "m.tflite")
+
+
+def test_a_shape_that_the_processor_works_out_is_no_fall_back(litert: Runtime, tmp_path: Path) -> None:
+    placed = litert.placement(write_shape(tmp_path / "m.tflite"), Settings(), {})
+    assert [(one.name, one.computes) for one in placed] == [("RELU", True), ("SHAPE", False)]
+    require_placed(placed, "XNNPACK", "m.tflite")
+
+
+@pytest.mark.parametrize("name", ["none", "builtin", "cpu"])
+def test_xnnpack_can_be_switched_off(litert: Runtime, tmp_path: Path, name: str) -> None:
+    model, settings = write_convolution(tmp_path / "m.tflite"), Settings(provider=name)
+    assert litert.provider(settings) == "builtin"
+    assert texts(litert, model, settings) == ("RELU", "CONV_2D")
+    litert.open(model, settings, {}).run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (Settings(provider="nnapi"), "no delegate 'nnapi' of its own: it offers xnnpack, none, and edgetpu"),
+        (Settings(provider="xnnpack", provider_options={"a": "b"}), "XNNPACK takes no options here, such as 'a'"),
+    ],
+)
+def test_an_unknown_delegate_is_answered_with_what_there_is(
+    litert: Runtime, settings: Settings, complaint: str
+) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        litert.effective(settings)
+
+
+def test_a_delegate_that_does_not_load_is_one_sentence(litert: Runtime, tmp_path: Path) -> None:
+    model = write_convolution(tmp_path / "m.tflite")
+    settings = Settings(provider="gpu", provider_options={"library": str(tmp_path / "missing.so")})
+    with pytest.raises(SessionError, match=r"the delegate gpu cannot be loaded from .*missing\.so") as caught:
+        litert.open(model, settings, {})
+    assert caught.value.code == "not_placed"
+
+
+@pytest.fixture(scope="module")
+def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler, library = shutil.which("cc"), tmp_path_factory.mktemp("delegate") / "libdelegate.so"
+    if compiler is None:
+        pytest.skip("no compiler for the tests' own delegate")
+    source = Path(__file__).with_name("delegate.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60)
+    return library
+
+
+@pytest.mark.parametrize(
+    ("take", "told"),
+    [
+        ("0", ("RELU@XNNPACK", "CUMSUM", "RELU@XNNPACK")),
+        ("1", ("RELU@npu", "CUMSUM", "RELU@XNNPACK")),
+        ("2", ("RELU@npu", "CUMSUM@npu", "RELU@XNNPACK")),
+        ("3", ("RELU@npu", "CUMSUM@npu", "RELU@npu")),
+    ],
+)
+def test_a_delegate_of_another_library_takes_its_part_before_xnnpack(
+    litert: Runtime, tmp_path: Path, delegate_library: Path, take: str, told: tuple[str, ...]
+) -> None:
+    model = write_partly_delegated(tmp_path / "m.tflite")
+    options = {"library": str(delegate_library), "take": take}
+    settings = litert.effective(Settings(require="NPU", provider_options=options))
+    placed = litert.placement(model, settings, {})
+    assert operation_texts(placed, litert.own_provider) == told
+    litert.open(model, settings, {}).run()
+    if take == "3":
+        require_placed(placed, litert.provider(settings), "m.tflite")
+    else:
+        with pytest.raises(SessionError, match=r"npu (runs nothing|does not run all) of m"):
+            require_placed(placed, litert.provider(settings), "m.tflite")
 
 
 def test_what_tflite_has_no_notion_of_is_no_part_of_the_key(litert: Runtime) -> None:
@@ -71,6 +157,11 @@ def details(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
     return {"op_name": name, "inputs": inputs, "outputs": outputs}
 
 
+def placed(graph: list[dict[str, Any]], first: int = 0) -> list[str]:
+    delegates = Delegates("edgetpu", first, "XNNPACK", "builtin")
+    return [f"{one.name}@{one.provider}" for one in placed_operators(graph, {}, delegates)]
+
+
 def test_operators_between_the_ends_of_a_delegate_are_its_own() -> None:
     graph = [
         details("RELU", [0], [1]),
@@ -80,9 +171,11 @@ def test_operators_between_the_ends_of_a_delegate_are_its_own() -> None:
         details("DELEGATE", [0, 9], [2]),
         details("DELEGATE", [3, 2], [4]),
     ]
-    assert placed_operations(graph) == ("RELU@XNNPACK", "CONV_2D@XNNPACK", "CUSTOM", "ADD@XNNPACK")
+    assert placed(graph) == ["RELU@XNNPACK", "CONV_2D@XNNPACK", "CUSTOM@builtin", "ADD@XNNPACK"]
+    # A delegate that was asked for is listed before the one that takes what is left.
+    assert placed(graph, first=1) == ["RELU@edgetpu", "CONV_2D@edgetpu", "CUSTOM@builtin", "ADD@XNNPACK"]
 
 
 def test_without_a_delegate_all_operators_stay() -> None:
-    assert placed_operations([details("ADD", [0, 1], [2])]) == ("ADD",)
-    assert placed_operations([]) == ()
+    assert placed([details("ADD", [0, 1], [2])]) == ["ADD@builtin"]
+    assert placed([]) == []

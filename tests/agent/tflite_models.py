@@ -99,3 +99,33 @@ def write_gather(path: Path) -> Path:
         schema.BuiltinOptions.GatherOptions,
     )
     return graph.write(path, [indices], [target])
+
+
+def write_partly_delegated(path: Path) -> Path:
+    """ReLU, a running sum that XNNPACK does not compute, ReLU again: two parts for a delegate, and one for none."""
+    graph = GraphBuilder()
+    shape = (1, 8, 8, 4)
+    source, positive, summed, target = (graph.tensor(shape) for _ in range(4))
+    axis = graph.constant(numpy.array(1, numpy.int32), INT32)
+    graph.operator(schema.BuiltinOperator.RELU, [source], [positive])
+    graph.operator(
+        schema.BuiltinOperator.CUMSUM,
+        [positive, axis],
+        [summed],
+        schema.CumsumOptionsT(),
+        schema.BuiltinOptions.CumsumOptions,
+    )
+    graph.operator(schema.BuiltinOperator.RELU, [summed], [target])
+    return graph.write(path, [source], [target])
+
+
+def write_shape(path: Path) -> Path:
+    """ReLU, and the shape of its outcome beside it: an index that every runtime works out on the processor."""
+    graph = GraphBuilder()
+    source, positive = graph.tensor((1, 8, 8, 4)), graph.tensor((1, 8, 8, 4))
+    sizes = graph.tensor((4,), INT32)
+    options = schema.ShapeOptionsT()
+    options.outType = INT32
+    graph.operator(schema.BuiltinOperator.RELU, [source], [positive])
+    graph.operator(schema.BuiltinOperator.SHAPE, [positive], [sizes], options, schema.BuiltinOptions.ShapeOptions)
+    return graph.write(path, [source], [positive, sizes])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.records import TableKey
+from profiler_agent.records import TableKey, provider_text
 from searcher.artifacts import cache_folder
 from searcher.cli import application, blocks
 from searcher.errors import BadInputError
@@ -124,6 +124,8 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("profile", "--device", "usb"), "unknown device 'usb'"),
         (("profile", "--device", "ssh://pi:secret@host"), "password"),
         (("profile", "--affinity", "first"), "--affinity takes processor numbers"),
+        (("profile", "--provider", "cpu", "--require", "cuda"), "provider cpu is asked for, but cuda is required"),
+        (("profile", "--provider", "cuda", "--provider-option", "x"), "--provider-option takes NAME=VALUE, not 'x'"),
         (("lut", "show", "missing.json"), "cannot read the lookup table missing.json"),
         (("search", "--lut", "missing.json"), "cannot read the lookup table missing.json"),
         (("verify", "missing.json"), "cannot read the search result missing.json"),
@@ -201,6 +203,47 @@ def test_verify_measures_under_the_tables_own_tuning(tmp_path: Path) -> None:
     for tuning, wanted in (("none", False), ("governor,turbo", True)):
         save_search(tmp_path / "search.json", replace(KEY, tuning=tuning))
         assert settings_of_search(SEARCH_DOCUMENT.load(tmp_path / "search.json")).tune is wanted
+
+
+@pytest.mark.parametrize(
+    ("provider", "options"),
+    [("CPUExecutionProvider", {}), ("XNNPACK", {}), ("CUDAExecutionProvider", {"device_id": "1"})],
+)
+def test_verify_measures_on_the_tables_own_provider(tmp_path: Path, provider: str, options: dict[str, str]) -> None:
+    save_search(tmp_path / "search.json", replace(KEY, provider=provider_text(provider, options)))
+    settings = settings_of_search(SEARCH_DOCUMENT.load(tmp_path / "search.json"))
+    assert (settings.provider, settings.provider_options, settings.require) == (provider, options, None)
+
+
+def test_profile_passes_providers_and_costs_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ProfileRequest] = []
+
+    def refuse(request: ProfileRequest) -> Work[LookupTable]:
+        asked.append(request)
+        raise BadInputError("no device here")
+
+    monkeypatch.setattr("searcher.cli.profile.profile_space", refuse)
+    searcher("profile")
+    searcher("profile", "--provider", "cuda", "--provider-option", "device_id=1", "--require", "cuda", "--no-costs")
+    first, second = (request.settings for request in asked)
+    assert (first.asked_provider, first.costs) == (None, True)
+    assert (second.provider, second.provider_options, second.require, second.costs) == (
+        "cuda",
+        {"device_id": "1"},
+        "cuda",
+        False,
+    )
+
+
+def test_lut_show_tells_the_costs_that_are_known(searcher: Run, tmp_path: Path) -> None:
+    plain = table(SPACE, lambda _block: 1.0)
+    key, entry = next(iter(plain.entries.items()))
+    known = replace(entry, peak_memory_bytes=2_500_000, file_bytes=1500, energy_mj=3.14159)
+    TABLE_DOCUMENT.save(plain, tmp_path / "plain.json")
+    TABLE_DOCUMENT.save(replace(plain, entries={**plain.entries, key: known}), tmp_path / "costs.json")
+    assert "peak memory" not in searcher("lut", "show", "plain.json").out
+    shown = searcher("lut", "show", "costs.json").out
+    assert all(text in shown for text in ("peak memory MB", "2.50", "file kB", "1.5", "energy mJ", "3.14"))
 
 
 def test_profile_passes_tuning_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:

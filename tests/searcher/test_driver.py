@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.records import Done, Event, Hello, Measured, format_event
+from profiler_agent.records import Costs, Done, Event, Hello, Measured, format_event
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.driver import DeviceAnswerError, MeasurementFailedError, collect, measure_on
 from searcher.devices.transport import RemoteProgramError, TransportError
@@ -60,6 +60,12 @@ def with_first_measured(events: list[Event], spoil: Callable[[Measured], Measure
     return lines([*events[:index], spoil(measured), *events[index + 1 :]])
 
 
+def with_costs(events: list[Event], costs: Costs) -> list[str]:
+    (hello, *_) = events
+    assert isinstance(hello, Hello)
+    return lines([*events[:-1], replace(costs, job_id=hello.job_id), events[-1]])
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -77,6 +83,10 @@ def with_first_measured(events: list[Event], spoil: Callable[[Measured], Measure
         (lambda events: with_first_measured(events, lambda one: replace(one, samples_ns=())), "not positive"),
         (lambda events: with_first_measured(events, lambda one: replace(one, samples_ns=(0,))), "not positive"),
         (lambda events: with_first_measured(events, lambda one: replace(one, inner_loops=0)), "not positive"),
+        (lambda events: with_costs(events, Costs("", "third", 1)), "unknown block"),
+        (lambda events: with_costs(events, Costs("", "first", 0)), "a size is not positive"),
+        (lambda events: with_costs(events, Costs("", "first", 1, -1)), "a size is not positive"),
+        (lambda events: with_costs(events, Costs("", "first", 1, None, -0.5)), "an energy is not positive"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_refused(

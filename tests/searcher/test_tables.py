@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticSerializationError
 
-from profiler_agent.records import Done, Event, Failed, Hello
+from profiler_agent.records import Costs, Done, Event, Failed, Hello
 from searcher.artifacts import ExportedModel
 from searcher.devices.driver import MeasurementFailedError, collect
 from searcher.errors import BadInputError, SearcherError
@@ -72,6 +72,23 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     assert filled.key == KEY
     assert (filled.sentinel_ms, filled.noise_floor_pct) == (0.08, 0.5)
     assert filled.provenance.journal_sha256 == "def"
+
+
+def test_filling_keeps_the_other_costs_and_older_tables_have_none(tmp_path: Path) -> None:
+    taken = measurement("b", (1.0,) * 6)
+    told = Costs("job", "b", 1234, 56789, energy_mj=1.5, power_mw=4000.0)
+    hello, done = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Done("job", 1, 0, 6, 1.0, None, None, STATE)
+    models = [ExportedModel("b", Path("b"), "0")]
+    filled = fill_table("space", "local", "now", collect([hello, *taken.rounds, told, done]), models, {}, "0")
+    entry = filled.entry("b")
+    assert (entry.file_bytes, entry.peak_memory_bytes, entry.energy_mj) == (1234, 56789, 1.5)
+    path = tmp_path / "table.json"
+    plain = TABLE_DOCUMENT.dump(filled)
+    for name in ("file_bytes", "peak_memory_bytes", "energy_mj"):
+        del plain["entries"]["b"][name]
+    path.write_text(json.dumps(plain))
+    entry = TABLE_DOCUMENT.load(path).entry("b")
+    assert (entry.file_bytes, entry.peak_memory_bytes, entry.energy_mj) == (None, None, None)
 
 
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
@@ -136,6 +153,8 @@ def spoiled(**changes: Any) -> str:
         (with_entry(confidence=1.1), "entries.b: a confidence lies between 0 and 1, not at 1.1"),
         (with_entry(rounds=0), "entries.b: nothing was measured in 0 rounds"),
         (with_entry(samples=-1), "entries.b: nothing was measured"),
+        (with_entry(file_bytes=-1), "entries.b: a size is not negative"),
+        (with_entry(energy_mj=0), "entries.b: an energy is positive, not 0.0 mj"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
