@@ -85,6 +85,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and return the exit status."""
+    if options.resume and not options.out:
+        raise BadInputError("--resume goes on with a journal: name it with --out")
     reads_job = options.models == ["-"]
     job = parse_job(sys.stdin.read()) if reads_job else _job_of_files(options)
     show: Callable[[Event], None] = _print_line if reads_job or options.json else _print_problem

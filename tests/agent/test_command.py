@@ -113,6 +113,7 @@ def test_nothing_measured_leaves_a_good_file_as_it_was(tmp_path: Path) -> None:
         (("{model}", "--optimization", "most"), "unknown optimisation level"),
         (("{dynamic}",), "has the dynamic shape"),
         (("{model}", "{model}"), "names one block twice"),
+        (("{model}", "--resume"), "name it with --out"),
         (("{model}", "--seed", "-1"), "--seed: -1 is negative"),
         (("{model}", "--precision", "nan"), "--precision: nan is not a positive number"),
         (("{model}", "--affinity", "0,x"), "--affinity: invalid list of processors value: '0,x'"),

@@ -378,3 +378,27 @@ def test_an_agent_that_cannot_undo_says_so_and_keeps_the_record(machine: Path) -
     (sentence,) = told
     assert "no_turbo is not back at '0'" in sentence
     assert record_path(folder(machine)).exists()
+
+
+def test_tuning_writes_no_file_that_an_old_record_names(machine: Path) -> None:
+    precious = machine / "etc/precious"
+    precious.parent.mkdir()
+    precious.write_text("mine\n")
+    state = state_folders(machine)[0]
+    state.mkdir(parents=True)
+    wrong_value = Change(f"{POLICIES}/policy0/scaling_governor", "powersave", "schedutil")
+    save(UndoRecord("boot-1", 1, (Change("etc/precious", "0", "1"), wrong_value)), state)
+    with tuned(True, print, machine):
+        assert precious.read_text() == "mine\n"
+        assert values(machine) == ENGAGED
+    assert precious.read_text() == "mine\n"
+    assert values(machine) == UNTOUCHED
+
+
+def test_a_clock_that_its_user_has_fixed_stays_so(machine: Path) -> None:
+    governor = machine / POLICIES / "policy0/scaling_governor"
+    governor.write_text("userspace\n")
+    with tuned(True, print, machine) as done:
+        assert governor.read_text() == "userspace\n"
+        assert done.text == "governor,turbo"
+    assert governor.read_text() == "userspace\n"
