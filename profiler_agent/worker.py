@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Iterator, Optional, Tuple
 
 from profiler_agent.errors import AgentError, BadInputError, SessionError
+from profiler_agent.memory import bound_own_memory
 from profiler_agent.orders import (
     BAD_ORDER,
     BatchTaken,
@@ -118,6 +119,7 @@ def main() -> None:
         order = parse_order(sys.stdin.readline())
         threading.Thread(target=_end_with_standard_input, daemon=True).start()
         pin(order.settings.affinity)
+        bound_own_memory()
         # More threads than processors made one runtime 500 times slower.
         threads = max(1, min(order.settings.threads, len(usable_processors())))
         order = replace(order, settings=replace(order.settings, threads=threads))
@@ -151,7 +153,6 @@ def _ready(order: WorkOrder, runtime: Runtime, sentinel: Session) -> Ready:
 def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: Clock, position: int) -> BatchTaken:
     model = Path(block.file)
     settings = order.settings
-    operations = runtime.operations(model, settings) if order.list_operations else None
     session = runtime.open(model, settings, block.input_shapes)
     usable = usable_processors()
     try:
@@ -160,6 +161,8 @@ def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: C
         signs = signs_between(before, read_counters(usable), usable)
     finally:
         session.close()
+    # Last: opening has found out whether the model and its inputs can be had at all.
+    operations = runtime.operations(model, settings) if order.list_operations else None
     return BatchTaken(
         block_id=block.block_id,
         samples_ns=batch.samples_ns,

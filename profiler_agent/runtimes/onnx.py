@@ -15,7 +15,7 @@ from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
-from profiler_agent.runtimes.onnx_graph import operator_names
+from profiler_agent.runtimes.onnx_graph import has_rank, operator_names
 from profiler_agent.runtimes.session import Runtime
 
 OPTIMIZATIONS = {
@@ -117,7 +117,7 @@ class OnnxRuntime:
         """Load a model and bind random inputs; see `Runtime.open`."""
         session = _create(model, _options(settings))
         generator = random.Random(settings.seed)
-        inputs = _inputs(session, input_shapes, generator)
+        inputs = _inputs(session, model, input_shapes, generator)
         try:
             return OnnxSession(session, inputs)
         except Exception as e:
@@ -158,12 +158,16 @@ def _create(model: Path, options: Any) -> Any:
         raise SessionError("unreadable_model", f"onnxruntime cannot load {model.name}: {_first_line(e)}") from e
 
 
-def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random) -> Dict[str, Any]:
+def _inputs(
+    session: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random
+) -> Dict[str, Any]:
     inputs = {}
     for node in session.get_inputs():
-        shape = input_shape(node.name, list(node.shape), input_shapes.get(node.name))
         if node.type not in _DTYPES:
             raise SessionError("unsupported_input", f"input {node.name!r} is of type {node.type}")
+        # The session gives the same empty list for a scalar and for an input without a shape.
+        declared = list(node.shape) if node.shape or has_rank(model, node.name) else None
+        shape = input_shape(node.name, declared, input_shapes.get(node.name), _DTYPES[node.type])
         inputs[node.name] = random_array(shape, _DTYPES[node.type], generator)
     unknown = sorted(set(input_shapes) - set(inputs))
     if unknown:

@@ -1,16 +1,19 @@
 """Reads operator names from an ONNX file without the onnx package, which a device does not have.
 
-An ONNX file is a protocol buffer; only four fields matter here: ModelProto.graph (7), GraphProto.node (1),
-NodeProto.op_type (4) and NodeProto.domain (7). Everything else is skipped by its wire type.
+An ONNX file is a protocol buffer; few fields matter here: ModelProto.graph (7), GraphProto.node (1) and input (11),
+NodeProto.op_type (4) and domain (7), ValueInfoProto.name (1) and type (2), TypeProto.tensor_type (1) and its shape (2).
+Everything else is skipped by its wire type.
 """
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple
+from pathlib import Path
+from typing import Iterator, List, Tuple
 
 from profiler_agent.errors import SessionError
 
 _MODEL_GRAPH, _GRAPH_NODE, _NODE_OPERATION, _NODE_DOMAIN = 7, 1, 4, 7
+_GRAPH_INPUT, _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE = 11, 1, 2, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -23,6 +26,25 @@ def operator_names(model: bytes) -> Tuple[str, ...]:
     view = memoryview(model)
     graphs = [value for number, value in _fields(view) if number == _MODEL_GRAPH]
     return tuple(_operator(node) for graph in graphs for number, node in _fields(graph) if number == _GRAPH_NODE)
+
+
+def has_rank(model: Path, name: str) -> bool:
+    """Tell whether an input is declared with a number of dimensions, be it none; for a name of no input, too.
+
+    Raises:
+        SessionError: the file is no ONNX model.
+    """
+    for value in _inside([memoryview(model.read_bytes())], _MODEL_GRAPH, _GRAPH_INPUT):
+        if b"".join(_inside([value], _VALUE_NAME)) == name.encode():
+            return bool(_inside([value], _VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE))
+    return True
+
+
+def _inside(messages: List[memoryview], *path: int) -> List[memoryview]:
+    """Return what lies at the end of a path of field numbers."""
+    for wanted in path:
+        messages = [value for message in messages for number, value in _fields(message) if number == wanted]
+    return messages
 
 
 def _operator(node: memoryview) -> str:

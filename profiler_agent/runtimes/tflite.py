@@ -16,6 +16,7 @@ from profiler_agent.errors import SessionError
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
+from profiler_agent.runtimes.tflite_check import check_structure
 
 _DELEGATE = "DELEGATE"
 # The convolution of the ONNX sentinel, channels last: 9,856 bytes, nearly all of them the same weight.
@@ -80,9 +81,11 @@ class TfliteRuntime:
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> TfliteSession:
         """Load a model and set random inputs; see `Runtime.open`."""
         interpreter = self._load(model, settings)
-        _resize(interpreter, input_shapes)
         try:
+            _resize(interpreter, input_shapes)
             interpreter.allocate_tensors()
+        except SessionError:
+            raise
         except Exception as e:
             raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
         generator = random.Random(settings.seed)
@@ -91,21 +94,22 @@ class TfliteRuntime:
                 array = random_array(details["shape"], details["dtype"], generator)
                 interpreter.set_tensor(details["index"], array)
             interpreter.invoke()
+            return TfliteSession(interpreter)
         except Exception as e:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
-        return TfliteSession(interpreter)
 
     def operations(self, model: Path, settings: Settings) -> Tuple[str, ...]:
         """Return the operators that the interpreter executes; those that a delegate took end in `@` and its name."""
         interpreter = self._load(model, settings)
         try:
             interpreter.allocate_tensors()
+            return placed_operations(_details(interpreter))
         except Exception as e:
             raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
-        return placed_operations(_details(interpreter))
 
     def _load(self, model: Path, settings: Settings) -> Any:
         check_readable(model)
+        check_structure(model)
         try:
             return self._interpreter(model_path=str(model), num_threads=settings.threads)
         except Exception as e:
@@ -154,7 +158,7 @@ def _resize(interpreter: Any, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
     for name, one in details.items():
         declared = [int(size) for size in one.get("shape_signature", one["shape"])]
         fixed = [size if size >= 0 else "?" for size in declared or [int(size) for size in one["shape"]]]
-        shape = input_shape(name, fixed, input_shapes.get(name))
+        shape = input_shape(name, fixed, input_shapes.get(name), one["dtype"])
         if list(shape) != [int(size) for size in one["shape"]]:
             interpreter.resize_tensor_input(one["index"], list(shape))
 
