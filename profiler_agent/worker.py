@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Iterator, Optional, Tuple
 
 from profiler_agent.errors import AgentError, BadInputError, SessionError
-from profiler_agent.memory import bound_own_memory
+from profiler_agent.memory_bound import bound_own_memory
 from profiler_agent.orders import (
     BAD_ORDER,
     BatchTaken,

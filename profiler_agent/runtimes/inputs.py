@@ -12,7 +12,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy
 
 from profiler_agent.errors import SessionError
-from profiler_agent.memory import available_bytes
+from profiler_agent.memory_bound import available_bytes
 
 _BATCH_VALUES = 4096
 _WORD_BITS = 32

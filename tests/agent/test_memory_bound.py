@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.memory import available_bytes
+from profiler_agent.memory_bound import available_bytes
 
 MIB = 2**20
 _BOUND = """
 import sys
 from pathlib import Path
-from profiler_agent.memory import bound_own_memory
+from profiler_agent.memory_bound import bound_own_memory
 bound_own_memory(Path(sys.argv[1]))
 taken = [bytes(10 * 2**20)]
 try:
