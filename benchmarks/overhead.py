@@ -1,17 +1,20 @@
 """What the agent adds to a run: its batches against a bare loop of the same runtime, alternating in one process.
 
 `python -m benchmarks.overhead` opens each model twice, through the agent's session and by hand, and takes the
-agent's batches and bare loops in turn. A case holds when the median difference of the pairs is at most 1 µs, or their
-median ratio within 2% of 1. The last line is one JSON object with `cases` and `holds`.
+agent's batches and bare loops in turn: with ONNX Runtime in this process, with LiteRT and tflite-runtime in one of
+their own Python each. A case holds when the median difference of the pairs is at most 1 µs, or their median ratio
+within 2% of 1. Beside LiteRT's pairs, `litert-benchmark` measures the same files, where it is installed.
+
+The last line is one JSON object with `cases` (those of TFLite by runtime and name), `holds` (all of them do) and
+`not_compared` (runtimes that do not work here, with the reason; then nothing holds).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,14 +22,19 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from benchmarks.block_set import BenchmarkError
 from benchmarks.machine import describe_machine
+from benchmarks.pairs import compare
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import load_runtime
-from profiler_agent.sampling import take_batch
+from searcher.devices.device import Device
+from searcher.devices.environments import interpreter_for
+from searcher.errors import SearcherError
 from searcher.export.exporter import exporter_for
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 
-_LIMIT_US, _LIMIT_PCT = 1.0, 2.0
+_ROOT = Path(__file__).resolve().parents[1]
+_TFLITE_RUNTIMES = ("litert", "tflite-runtime")
 
 
 def cases() -> dict[str, BlockSpec]:
@@ -47,40 +55,66 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings(optimization="extended", threads=1)
     with tempfile.TemporaryDirectory() as folder:
-        results = {name: compare(spec, settings, options.pairs, Path(folder)) for name, spec in cases().items()}
+        results = {name: compare_onnx(spec, settings, options.pairs, Path(folder)) for name, spec in cases().items()}
+        versions: dict[str, str | None] = {"onnxruntime": onnxruntime.__version__}
+        tool_version: str | None = None
+        not_compared: dict[str, str] = {}
+        for runtime in _TFLITE_RUNTIMES:
+            try:
+                told, found = compare_tflite(runtime, options.pairs, Path(folder))
+            except (BenchmarkError, SearcherError) as e:
+                versions[runtime], not_compared[runtime] = None, str(e)
+            else:
+                versions[runtime] = told["version"]
+                tool_version = tool_version or told["tool"]
+                results |= found
     result = {
         "benchmark": "overhead",
         "machine": describe_machine(),
         "runtime": f"onnxruntime {onnxruntime.__version__}",
+        "runtimes": versions,
+        "not_compared": not_compared,
+        "litert_benchmark": tool_version,
         "settings": {"optimization": "extended", "threads": 1, "samples": settings.samples, "pairs": options.pairs},
         "cases": results,
-        "holds": all(case["holds"] for case in results.values()),
+        "holds": all(case["holds"] for case in results.values()) and not not_compared,
     }
-    print(json.dumps(result))
+    print(json.dumps(result, allow_nan=False))
 
 
-def compare(spec: BlockSpec, settings: Settings, pairs: int, folder: Path) -> dict[str, Any]:
-    """Alternate the agent's batches with bare loops of the same length, and compare their medians."""
+def compare_onnx(spec: BlockSpec, settings: Settings, pairs: int, folder: Path) -> dict[str, Any]:
+    """Compare one model in this process."""
     model = exporter_for("onnxruntime").export_block(spec, folder).path
     session = load_runtime("onnxruntime").open(model, settings, {})
-    bare_run = open_bare(model)
-    agent_us: list[float] = []
-    bare_us: list[float] = []
-    for _ in range(pairs):
-        batch = take_batch(session.run, time.perf_counter_ns, settings.samples, settings.min_sample_ns)
-        agent_us.append(statistics.median(batch.samples_ns) / batch.inner_loops / 1e3)
-        bare_us.append(bare_loop_us(bare_run, batch.inner_loops, settings.samples))
-    pairs_us = list(zip(agent_us, bare_us, strict=True))
-    # Pair by pair: a slow spell of the machine falls on both of a pair, but on more batches of one kind than the other.
-    difference_us = statistics.median(mine - theirs for mine, theirs in pairs_us)
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs_us)
-    return {
-        "agent_us": round(statistics.median(agent_us), 3),
-        "bare_us": round(statistics.median(bare_us), 3),
-        "difference_us": round(difference_us, 3),
-        "ratio": round(ratio, 4),
-        "holds": abs(difference_us) <= _LIMIT_US or abs(ratio - 1) <= _LIMIT_PCT / 100,
-    }
+    return compare(session.run, open_bare(model), settings, pairs)
+
+
+def compare_tflite(runtime: str, pairs: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compare all models in a process of the Python that has a runtime.
+
+    Args:
+        runtime: its identifier.
+        pairs: batches of each kind and model.
+        folder: for the exported files.
+
+    Returns:
+        What the process told (`version`, and `tool`, the version of litert-benchmark or None), and each case by runtime
+        and name.
+
+    Raises:
+        BenchmarkError: the runtime does not work.
+        SearcherError: its environment or its files cannot be made.
+    """
+    python = interpreter_for(Device(), runtime)
+    exporter = exporter_for(runtime)
+    models = {name: exporter.export_block(spec, folder).path for name, spec in cases().items()}
+    command = [python, "-m", "benchmarks.tflite_pairs", runtime, str(pairs), *map(str, models.values())]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise BenchmarkError(f"{runtime} cannot be compared: {last}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told, {f"{runtime}/{name}": one for name, one in zip(models, told["results"], strict=True)}
 
 
 def open_bare(model: Path) -> Callable[[], None]:
@@ -103,19 +137,6 @@ def open_bare(model: Path) -> Callable[[], None]:
 
     run()
     return run
-
-
-def bare_loop_us(run: Callable[[], None], loops: int, repetitions: int) -> float:
-    """Return the median over repetitions of the mean duration of one run in a plain loop, in µs."""
-    for _ in range(loops * 5):
-        run()
-    durations = []
-    for _ in range(repetitions):
-        start = time.perf_counter_ns()
-        for _ in range(loops):
-            run()
-        durations.append((time.perf_counter_ns() - start) / loops / 1e3)
-    return statistics.median(durations)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import errno  # noqa: E402
 import io  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
 from typing import Optional, Sequence  # noqa: E402
 
 from profiler_agent import __version__  # noqa: E402
@@ -48,8 +49,9 @@ def _status(arguments: Optional[Sequence[str]]) -> int:
         return status
     except AgentError as e:
         if options.verbose:
-            raise
-        print(f"agent: {e}", file=sys.stderr)
+            traceback.print_exc()
+        else:
+            print(f"agent: {e}", file=sys.stderr)
         return e.exit_status
     except BrokenPipeError:
         _drop_output()

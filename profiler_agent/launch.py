@@ -116,7 +116,9 @@ def _reply(line: str) -> Reply:
 
 def _tail(errors: IO[bytes]) -> str:
     errors.seek(0)
-    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    text = errors.read().decode("utf-8", "replace").strip()
+    # TFLite tells what it has done; that is no reason to end.
+    lines = [line for line in text.splitlines() if not line.startswith("INFO: ")]
     return f": {lines[-1][-_STDERR_TAIL:]}" if lines else ""
 
 

@@ -17,6 +17,7 @@ from typing import IO, Iterator, Optional, Tuple
 
 from profiler_agent.errors import AgentError, BadInputError, SessionError
 from profiler_agent.exercise import exercise
+from profiler_agent.memory_bound import bound_own_memory
 from profiler_agent.orders import (
     BAD_ORDER,
     ENERGY,
@@ -41,6 +42,7 @@ from profiler_agent.signs import read_counters, signs_between
 from profiler_agent.weighing import weigh
 
 SENTINEL_SAMPLES = 5
+_ON_PROCESSORS = (None, "cpu", "xnnpack", "none")
 
 
 def work(order: WorkOrder, runtime: Runtime, clock: Clock) -> Iterator[Reply]:
@@ -151,6 +153,9 @@ def main() -> None:
         order = replace(order, settings=replace(order.settings, threads=threads))
         runtime = load_runtime(order.runtime)
         order = replace(order, settings=runtime.effective(order.settings))
+        if order.settings.asked_provider in _ON_PROCESSORS:
+            # Drivers of accelerators map more than they use.
+            bound_own_memory()
         for reply in work(order, runtime, time.perf_counter_ns):
             _say(replies, reply)
     except AgentError as e:
@@ -181,10 +186,11 @@ def _ready(order: WorkOrder, runtime: Runtime, engaged: str) -> Ready:
 def _measure_block(block: JobBlock, order: WorkOrder, runtime: Runtime, clock: Clock, position: int) -> BatchTaken:
     model = Path(block.file)
     settings = order.settings
-    operations = _operations(block, order, runtime) if order.list_operations else None
     session = runtime.open(model, settings, block.input_shapes)
     usable = usable_processors()
     try:
+        # Opening has found out whether the model and its inputs can be had at all.
+        operations = _operations(block, order, runtime) if order.list_operations else None
         begun = read_counters(usable)
         plan = prepare(session.run, clock, settings.samples, settings.min_sample_ns)
         sampling = read_counters(usable)

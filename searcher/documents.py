@@ -67,7 +67,11 @@ class Document(Generic[Content]):
             plain = json.loads(raw, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as e:
             raise BadInputError(f"{path} is no {self.title}: it is not JSON ({str(e)[:100]})") from e
-        version = plain.get("schema_version") if isinstance(plain, dict) else None
+        if not isinstance(plain, dict):
+            raise BadInputError(f"{path} is no {self.title}: it holds no JSON object")
+        version = plain.get("schema_version")
+        if version is None:
+            raise BadInputError(f"{path} is no {self.title}: it has no schema version")
         if version != self._schema_version:
             raise BadInputError(
                 f"{path} is no {self.title} that this version reads: its schema version is "

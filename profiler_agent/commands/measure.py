@@ -39,6 +39,7 @@ _USER_ERRORS = (
     "unknown_input",
     "unsupported_input",
     "wrong_file",
+    "too_large",
 )
 
 
@@ -182,6 +183,9 @@ def _runtime_of_files(models: Sequence[str]) -> str:
 
 
 def _block_of_file(model: Path, shapes: Dict[str, Tuple[int, ...]]) -> JobBlock:
+    # A pipe or a device would be read for ever.
+    if model.exists() and not model.is_file() and not model.is_dir():
+        raise BadInputError(f"cannot read the model {model}: it is no regular file")
     try:
         digest = hashlib.sha256(model.read_bytes()).hexdigest()
     except OSError as e:

@@ -67,6 +67,7 @@ def check_readable(path: Path) -> None:
     except OSError as e:
         raise SessionError("unreadable_model", f"cannot read {path}: {e.strerror}") from e
     if size is None:
-        raise SessionError("unreadable_model", f"there is no file {path}")
+        kind = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
+        raise SessionError("unreadable_model", kind)
     if size == 0:
         raise SessionError("unreadable_model", f"the file {path} is empty")

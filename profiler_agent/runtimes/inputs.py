@@ -12,9 +12,17 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy
 
 from profiler_agent.errors import SessionError
+from profiler_agent.memory_bound import available_bytes
 
 _BATCH_VALUES = 4096
 _WORD_BITS = 32
+# What every numpy makes.
+_MOST_DIMENSIONS = 32
+_NUMBERS = "biufc"
+# Sizes of 32 bits end here, in files and in runtimes.
+_MOST_BYTES = 2**31
+# The input, the runtime's copy of it, an output as large, and something to work with.
+_COPIES = 4
 
 
 def random_array(shape: Sequence[int], dtype: Any, generator: random.Random) -> Any:
@@ -50,27 +58,60 @@ def _uniform(count: int, generator: random.Random) -> Any:
     return (words + 0.5) / 2**_WORD_BITS
 
 
-def input_shape(name: str, declared: List[Any], given: Optional[Tuple[int, ...]]) -> Tuple[int, ...]:
+def input_shape(
+    name: str, declared: Optional[List[Any]], given: Optional[Tuple[int, ...]], dtype: Any
+) -> Tuple[int, ...]:
     """Return the shape of an input.
 
     Args:
         name: of the input.
-        declared: its shape in the model; what is no non-negative integer there is left open.
+        declared: its shape in the model; what is no non-negative integer there is left open; None if the number of
+            dimensions is open too.
         given: the shape that the user gave, or None.
+        dtype: the numpy type of its elements.
 
     Raises:
-        SessionError: a size is open and none is given, or the given shape does not fit.
+        SessionError: a size is open and none is given, the given shape does not fit, or no such input can be made here:
+            it is empty, larger than the memory allows, or of another type than numbers.
     """
-    if given is None:
-        if all(isinstance(size, int) and size >= 0 for size in declared):
-            return tuple(declared)
+    if numpy.dtype(dtype).kind not in _NUMBERS:
         raise SessionError(
-            "dynamic_shape",
-            f"input {name!r} has the dynamic shape {declared}: give one with --shape {name}=1x3x32x32",
+            "unsupported_input", f"input {name!r} is of type {numpy.dtype(dtype).name}, which is no number"
         )
-    fits = len(given) == len(declared) and all(
-        not isinstance(size, int) or size == wanted for size, wanted in zip(declared, given)
+    shape = _chosen_shape(name, declared, given)
+    if 0 in shape:
+        raise SessionError("wrong_shape", f"input {name!r} has the shape {list(shape)}: an empty one computes nothing")
+    if len(shape) > _MOST_DIMENSIONS:
+        raise SessionError("wrong_shape", f"input {name!r} has {len(shape)} dimensions, more than {_MOST_DIMENSIONS}")
+    _check_size(name, shape, math.prod(shape) * numpy.dtype(dtype).itemsize)
+    return shape
+
+
+def _chosen_shape(name: str, declared: Optional[List[Any]], given: Optional[Tuple[int, ...]]) -> Tuple[int, ...]:
+    if given is None:
+        if declared is not None and not any(_is_open(size) for size in declared):
+            return tuple(declared)
+        shown = "a shape of unknown rank" if declared is None else f"the dynamic shape {declared}"
+        raise SessionError("dynamic_shape", f"input {name!r} has {shown}: give one with --shape {name}=1x3x32x32")
+    fits = declared is None or (
+        len(given) == len(declared) and all(_is_open(size) or size == wanted for size, wanted in zip(declared, given))
     )
     if not fits:
         raise SessionError("wrong_shape", f"input {name!r} has shape {declared}, which {list(given)} does not fit")
     return tuple(given)
+
+
+def _is_open(size: Any) -> bool:
+    return not isinstance(size, int) or size < 0
+
+
+def _check_size(name: str, shape: Tuple[int, ...], size_bytes: int) -> None:
+    available = available_bytes()
+    if size_bytes > _MOST_BYTES:
+        limit = f"{_MOST_BYTES / 2**30:.0f} GiB, the most that is measured"
+    elif available is not None and size_bytes > available // _COPIES:
+        limit = f"1/{_COPIES} of the {available / 2**30:.1f} GiB of memory that is available here"
+    else:
+        return
+    taken = f"input {name!r} of shape {list(shape)} takes {size_bytes / 2**30:.1f} GiB"
+    raise SessionError("too_large", f"{taken}: more than {limit}")

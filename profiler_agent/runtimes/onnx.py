@@ -15,7 +15,7 @@ from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings, same_provider, short_provider
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
-from profiler_agent.runtimes.onnx_graph import operator_names
+from profiler_agent.runtimes.onnx_graph import has_rank, operator_names
 from profiler_agent.runtimes.onnx_profile import placed_nodes
 from profiler_agent.runtimes.placement import PlacedOperator
 from profiler_agent.runtimes.session import Runtime
@@ -158,7 +158,7 @@ class OnnxRuntime:
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
         session = _create(model, _options(settings), self._providers(settings))
-        inputs = _inputs(session, input_shapes, random.Random(settings.seed))
+        inputs = _inputs(session, model, input_shapes, random.Random(settings.seed))
         memory = _memory(self.provider(settings), settings)
         try:
             return OnnxSession(session, inputs) if memory == _HOST else DeviceSession(session, inputs, memory)
@@ -183,7 +183,7 @@ class OnnxRuntime:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "profile"))
             session = _create(model, options, self._providers(settings))
-            inputs = _inputs(session, input_shapes, random.Random(settings.seed))
+            inputs = _inputs(session, model, input_shapes, random.Random(settings.seed))
             try:
                 session.run(None, inputs)
             except Exception as e:
@@ -246,12 +246,16 @@ def _memory(provider: str, settings: Settings) -> _Memory:
     return _Memory("cuda", int(number))
 
 
-def _inputs(session: Any, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random) -> Dict[str, Any]:
+def _inputs(
+    session: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]], generator: random.Random
+) -> Dict[str, Any]:
     inputs = {}
     for node in session.get_inputs():
-        shape = input_shape(node.name, list(node.shape), input_shapes.get(node.name))
         if node.type not in _DTYPES:
             raise SessionError("unsupported_input", f"input {node.name!r} is of type {node.type}")
+        # The session gives the same empty list for a scalar and for an input without a shape.
+        declared = list(node.shape) if node.shape or has_rank(model, node.name) else None
+        shape = input_shape(node.name, declared, input_shapes.get(node.name), _DTYPES[node.type])
         inputs[node.name] = random_array(shape, _DTYPES[node.type], generator)
     unknown = sorted(set(input_shapes) - set(inputs))
     if unknown:

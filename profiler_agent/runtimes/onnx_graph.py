@@ -1,18 +1,21 @@
 """Reads operator names and external files from an ONNX file without the onnx package, which a device does not have.
 
-An ONNX file is a protocol buffer; few fields matter here: ModelProto.graph (7), GraphProto.node (1) and initializer
-(5), NodeProto.op_type (4) and domain (7), TensorProto.external_data (13) with its key (1) and value (2). Everything
-else is skipped by its wire type.
+An ONNX file is a protocol buffer; few fields matter here: ModelProto.graph (7), GraphProto.node (1), initializer (5)
+and input (11), NodeProto.op_type (4) and domain (7), TensorProto.external_data (13) with its key (1) and value (2),
+ValueInfoProto.name (1) and type (2), TypeProto.tensor_type (1) and its shape (2). Everything else is skipped by its
+wire type.
 """
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple
+from pathlib import Path
+from typing import Iterator, List, Tuple
 
 from profiler_agent.errors import SessionError
 
 _MODEL_GRAPH, _GRAPH_NODE, _NODE_OPERATION, _NODE_DOMAIN = 7, 1, 4, 7
 _GRAPH_INITIALIZER, _TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 5, 13, 1, 2
+_GRAPH_INPUT, _VALUE_NAME, _VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE = 11, 1, 2, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -34,17 +37,30 @@ def external_files(model: memoryview) -> Tuple[str, ...]:
         SessionError: the bytes are no ONNX model.
     """
     names = set()
-    for graph in _children(model, _MODEL_GRAPH):
-        for tensor in _children(graph, _GRAPH_INITIALIZER):
-            for entry in _children(tensor, _TENSOR_EXTERNAL):
-                texts = {number: str(value, "utf-8", "replace") for number, value in _fields(entry)}
-                if texts.get(_ENTRY_KEY) == "location":
-                    names.add(texts.get(_ENTRY_VALUE, ""))
+    for entry in _inside([model], _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_EXTERNAL):
+        texts = {number: str(value, "utf-8", "replace") for number, value in _fields(entry)}
+        if texts.get(_ENTRY_KEY) == "location":
+            names.add(texts.get(_ENTRY_VALUE, ""))
     return tuple(sorted(names))
 
 
-def _children(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    return (value for number, value in _fields(message) if number == wanted)
+def has_rank(model: Path, name: str) -> bool:
+    """Tell whether an input is declared with a number of dimensions, be it none; for a name of no input, too.
+
+    Raises:
+        SessionError: the file is no ONNX model.
+    """
+    for value in _inside([memoryview(model.read_bytes())], _MODEL_GRAPH, _GRAPH_INPUT):
+        if b"".join(_inside([value], _VALUE_NAME)) == name.encode():
+            return bool(_inside([value], _VALUE_TYPE, _TYPE_TENSOR, _TENSOR_SHAPE))
+    return True
+
+
+def _inside(messages: List[memoryview], *path: int) -> List[memoryview]:
+    """Return what lies at the end of a path of field numbers."""
+    for wanted in path:
+        messages = [value for message in messages for number, value in _fields(message) if number == wanted]
+    return messages
 
 
 def _operator(node: memoryview) -> str:

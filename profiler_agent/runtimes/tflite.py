@@ -19,6 +19,7 @@ from profiler_agent.records import Settings, same_provider
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
 from profiler_agent.runtimes.placement import PlacedOperator
+from profiler_agent.runtimes.tflite_check import check_structure
 from profiler_agent.runtimes.tflite_placement import DELEGATE, Delegates, placed_operators
 
 _XNNPACK, _BUILTIN = "XNNPACK", "builtin"
@@ -122,9 +123,9 @@ class TfliteRuntime:
                 array = random_array(details["shape"], details["dtype"], generator)
                 interpreter.set_tensor(details["index"], array)
             interpreter.invoke()
+            return TfliteSession(interpreter)
         except Exception as e:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
-        return TfliteSession(interpreter)
 
     def placement(
         self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]
@@ -139,6 +140,7 @@ class TfliteRuntime:
 
     def _load(self, model: Path, settings: Settings) -> Any:
         check_readable(model)
+        check_structure(model)
         provider = self.provider(settings)
         chosen: Dict[str, Any] = {}
         if provider == _BUILTIN:
@@ -162,9 +164,11 @@ class TfliteRuntime:
             ) from e
 
     def _prepare(self, interpreter: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
-        _resize(interpreter, input_shapes)
         try:
+            _resize(interpreter, input_shapes)
             interpreter.allocate_tensors()
+        except SessionError:
+            raise
         except Exception as e:
             raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
 
@@ -188,7 +192,7 @@ def _resize(interpreter: Any, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
     for name, one in details.items():
         declared = [int(size) for size in one.get("shape_signature", one["shape"])]
         fixed = [size if size >= 0 else "?" for size in declared or [int(size) for size in one["shape"]]]
-        shape = input_shape(name, fixed, input_shapes.get(name))
+        shape = input_shape(name, fixed, input_shapes.get(name), one["dtype"])
         if list(shape) != [int(size) for size in one["shape"]]:
             interpreter.resize_tensor_input(one["index"], list(shape))
 

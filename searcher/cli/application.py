@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -33,13 +36,15 @@ def run(arguments: Sequence[str]) -> NoReturn:
     _print_whatever_can_be_printed()
     verbose = "--verbose" in arguments[:1]
     try:
-        _build(arguments)(args=list(arguments), prog_name="searcher")
+        _carry_out(arguments)
     except SearcherError as e:
         if verbose:
-            raise
-        sys.stderr.write(f"searcher: {e}\n")
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"searcher: {e}\n")
         sys.exit(e.exit_status)
     except BrokenPipeError:
+        _drop_output()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
@@ -47,14 +52,38 @@ def run(arguments: Sequence[str]) -> NoReturn:
         # The last resort: a defect is one sentence too.
         if verbose:
             raise
+        if isinstance(e, OSError) and e.errno == errno.ENOSPC and e.filename is None:
+            _drop_output()
+            sys.stderr.write("searcher: cannot write the results: no space is left where they go\n")
+            sys.exit(_DEFECT)
         said = " ".join(str(e).split())
         sys.stderr.write(f"searcher: unexpected {type(e).__name__}: {said}; --verbose shows where\n")
         sys.exit(_DEFECT)
     sys.exit(0)
 
 
+def _carry_out(arguments: Sequence[str]) -> None:
+    try:
+        _build(arguments)(args=list(arguments), prog_name="searcher")
+    finally:
+        # Here rather than when the interpreter ends, where nobody could say that the output takes nothing.
+        sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: the interpreter would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _print_whatever_can_be_printed() -> None:
-    """Let a terminal or a file that lacks a sign get another instead of ending the command."""
+    """Let a terminal or a file that lacks a sign get another instead of ending the command.
+
+    Closed streams, whose results nobody wants, become the null device.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -37,9 +37,9 @@ def command(
         survey = {"survey_formulas": {"source": SURVEY, **printed}} if printed else {}
         show.document({"space": space, "architecture": architecture, "blocks": counts, **facts, **survey})
         return
-    table = Table("block", "count" if architecture else "")
+    table = Table("block", "count") if architecture else Table("block")
     for key, count in counts.items():
-        table.add_row(key, "" if count is None else str(count))
+        table.add_row(key, *([] if count is None else [str(count)]))
     show.result(table)
     for name, value in facts.items():
         show.result(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")

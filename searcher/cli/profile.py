@@ -36,7 +36,9 @@ def command(
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
-    budget_s: Annotated[float | None, typer.Option(help="Start no round that would end later.")] = None,
+    budget_s: Annotated[
+        float | None, typer.Option(help="Start no round, after the first, that would end later.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also a table of another key.")] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -35,20 +35,31 @@ class Device:
     known_hosts: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that no transport understands.
+        """Refuse a name that no transport understands, and files that cannot be read.
 
         Raises:
-            BadInputError: the name is neither `local` nor an SSH address.
+            BadInputError: the name is neither `local` nor an SSH address, or a file that the user names is missing.
         """
         if self.name != LOCAL and not self.name.startswith("ssh://"):
             raise BadInputError(f"unknown device {self.name!r}: give {LOCAL} or ssh://user@host:port")
         if self.name != LOCAL:
             parse_address(self.name)
+        for option, file in (("--identity", self.identity), ("--known-hosts", self.known_hosts)):
+            if file is not None:
+                _require_readable(option, file)
 
     @property
     def interpreter(self) -> str:
         """The Python program to run on the device."""
         return self.python or (sys.executable if self.name == LOCAL else "python3")
+
+
+def _require_readable(option: str, file: Path) -> None:
+    """Open a file for a moment: better refused now than after minutes of exporting."""
+    try:
+        file.open("rb").close()
+    except OSError as e:
+        raise BadInputError(f"{option} {file} cannot be read: {e.strerror or e}") from e
 
 
 Connect = Callable[[Device], Transport]

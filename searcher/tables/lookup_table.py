@@ -16,6 +16,8 @@ from searcher.documents import Document
 from searcher.errors import BadInputError
 
 SCHEMA_VERSION = 1
+# Eleven days: beyond it lies no measurement, and sums of many blocks would end as infinity.
+_LONGEST_MS = 1e9
 
 
 class KeyMismatchError(BadInputError):
@@ -67,6 +69,8 @@ class Entry:
             raise ValueError(f"a median latency is positive, not {self.median_ms} ms")
         if not (math.isfinite(high) and 0 < low <= high):
             raise ValueError(f"an interval goes from a positive low to a high, not from {low} to {high} ms")
+        if max(self.median_ms, high) > _LONGEST_MS:
+            raise ValueError(f"no block takes {max(self.median_ms, high):g} ms")
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
         if self.rounds < 1 or self.samples < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import io
@@ -87,34 +86,6 @@ def load_reference(path: Path, dataset: ImageDataset) -> Reference:
     return Reference(model, measured, str(path), hashlib.sha256(content).hexdigest())
 
 
-def trained_reference(
-    dataset: ImageDataset, cache: Path, settings: TrainingSettings | None = None, seed: int = 0
-) -> Reference:
-    """Return the reference from the cache, training it first where the cache has none or a damaged one.
-
-    With the default settings the digits take about half a minute on two cores. To show progress, ask
-    `cached_reference`, go through `train_reference` where it has none, and ask again.
-
-    Args:
-        dataset: trained on its training split, measured on its test split.
-        cache: a folder, made if missing.
-        settings: how to train; None stands for the defaults.
-        seed: of the first weights, the order of the images and their shifts.
-
-    Raises:
-        BadInputError: the cache folder cannot be written.
-        SearcherError: training diverged, or the weights could not be saved and read again.
-    """
-    settings = settings or TrainingSettings()
-    reference = cached_reference(dataset, cache, settings, seed)
-    if reference is None:
-        collections.deque(train_reference(dataset, cache, settings, seed), maxlen=0)
-        reference = cached_reference(dataset, cache, settings, seed)
-    if reference is None:
-        raise SearcherError(f"the reference was trained, but cannot be read again from the cache {cache}")
-    return reference
-
-
 def cached_reference(dataset: ImageDataset, cache: Path, settings: TrainingSettings, seed: int) -> Reference | None:
     """Return the reference trained earlier for this data set, settings and seed; None if missing or damaged."""
     try:
@@ -126,6 +97,14 @@ def cached_reference(dataset: ImageDataset, cache: Path, settings: TrainingSetti
 
 def train_reference(dataset: ImageDataset, cache: Path, settings: TrainingSettings, seed: int) -> Iterator[EpochResult]:
     """Train a ResNet-20 and give the result of each epoch; the cache has the reference once all are taken.
+
+    With the default settings the digits take about half a minute on two cores.
+
+    Args:
+        dataset: trained on its training split.
+        cache: a folder, made if missing.
+        settings: how to train.
+        seed: of the first weights, the order of the images and their shifts.
 
     Raises:
         BadInputError: the cache folder cannot be written.

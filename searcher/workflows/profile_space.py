@@ -17,7 +17,7 @@ from searcher.export.exporter import Exporter, exporter_for
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
-from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
+from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
 from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
 
 
@@ -64,7 +64,10 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
             events = measure_on(transport, interpreter, models, request.settings, request.budget_s)
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
-            result = yield from follow_job(recorded, "measure blocks", len(models) * request.settings.rounds)
+            try:
+                result = yield from follow_job(recorded, "measure blocks", len(models) * request.settings.rounds)
+            except KeyMismatchError as e:
+                raise KeyMismatchError(f"{e}; --overwrite replaces {request.table}") from e
         table = fill_table(
             request.space.name,
             request.device.name,

@@ -131,6 +131,12 @@ def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, arguments: tuple
     assert_one_sentence(agent("measure", *filled, *QUICK), 2, part)
 
 
+def test_verbose_shows_the_traceback_and_keeps_the_status() -> None:
+    result = agent("--verbose", "measure", "missing.onnx")
+    assert "Traceback" in result.stderr
+    assert result.returncode == 2
+
+
 @pytest.mark.parametrize("document", ["", "{", '{"schema_version": 7}', "[1, 2]"])
 def test_a_bad_job_is_one_sentence_and_status_2(document: str) -> None:
     assert_one_sentence(agent("measure", "-", stdin=document), 2, "agent: ")

@@ -42,9 +42,16 @@ class GraphBuilder:
         return index
 
     def operator(
-        self, code: int, inputs: Sequence[int], outputs: Sequence[int], options: object = None, kind: int = 0
+        self,
+        code: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: object = None,
+        kind: int = 0,
+        custom: str | None = None,
     ) -> None:
         entry = schema.OperatorCodeT()
+        entry.customCode = custom
         entry.builtinCode = code
         entry.deprecatedBuiltinCode = min(code, 127)
         entry.version = 1

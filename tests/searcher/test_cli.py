@@ -89,6 +89,12 @@ def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
     assert "relu_conv_bn-k1" in searcher("blocks", CELL).out
 
 
+def test_blocks_of_the_space_are_one_column(searcher: Run) -> None:
+    lines = searcher("blocks").out.splitlines()
+    assert all(line.count("┃") + line.count("│") in (0, 2) for line in lines)
+    assert len(lines) > 17
+
+
 def test_blocks_of_an_architecture_tell_what_the_survey_prints(searcher: Run) -> None:
     cell = SPACE.parse(CELL)
     printed = json.loads(searcher("blocks", CELL, "--json").out)["survey_formulas"]
@@ -126,7 +132,14 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("profile", "--affinity", "first"), "--affinity takes processor numbers"),
         (("profile", "--provider", "cpu", "--require", "cuda"), "provider cpu is asked for, but cuda is required"),
         (("profile", "--provider", "cuda", "--provider-option", "x"), "--provider-option takes NAME=VALUE, not 'x'"),
+        (("profile", "--identity", "missing"), "--identity missing cannot be read: No such file or directory"),
+        (
+            ("verify", "search.json", "--device", "ssh://pi@board", "--known-hosts", "missing"),
+            "--known-hosts missing cannot be read: No such file or directory",
+        ),
         (("lut", "show", "missing.json"), "cannot read the lookup table missing.json"),
+        (("lut", "show", "list.json"), "list.json is no lookup table: it holds no JSON object"),
+        (("lut", "show", "empty.json"), "empty.json is no lookup table: it has no schema version"),
         (("search", "--lut", "missing.json"), "cannot read the lookup table missing.json"),
         (("verify", "missing.json"), "cannot read the search result missing.json"),
         (
@@ -144,7 +157,12 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("demo", "--budget-s", "inf"), "--budget-s takes a positive number, not inf"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(searcher: Run, arguments: tuple[str, ...], part: str) -> None:
+def test_bad_input_is_one_sentence_and_status_2(
+    searcher: Run, tmp_path: Path, arguments: tuple[str, ...], part: str
+) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "empty.json").write_text("{}")
+    save_search(tmp_path / "search.json")
     assert_one_sentence(searcher(*arguments), 2, part)
 
 
@@ -274,6 +292,11 @@ def test_a_table_without_times_is_one_sentence(searcher: Run, lut: Path) -> None
     assert_one_sentence(searcher("lut", "show", lut), 2, "a median latency is positive, not 0.0 ms")
 
 
+def test_a_table_of_absurd_times_is_one_sentence(searcher: Run, lut: Path) -> None:
+    lut.write_text(lut.read_text().replace('"median_ms": 1.0', '"median_ms": 1e308'))
+    assert_one_sentence(searcher("lut", "show", lut), 2, "no block takes 1e+308 ms")
+
+
 def test_what_nobody_thought_of_is_one_sentence_too(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def defect(_name: str, _cells: int) -> NasBench201:
         raise ZeroDivisionError("float division\nby zero")
@@ -338,6 +361,7 @@ def test_profile_never_replaces_a_table_of_another_key(searcher: Run, lut: Path)
     before = lut.read_bytes()
     outcome = searcher("profile", "--out", lut, "--rounds", "1", "--samples", "1")
     assert_one_sentence(outcome, 2, "device_fingerprint was 'x86_64-0'")
+    assert f"--overwrite replaces {lut}" in outcome.err
     assert lut.read_bytes() == before
 
 
@@ -376,3 +400,24 @@ def test_verbose_shows_the_traceback() -> None:
     command = [sys.executable, "-m", "searcher.cli", "--verbose", "lut", "show", "missing.json"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "Traceback" in result.stderr
+    assert result.returncode == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_output_that_takes_nothing_is_one_sentence(lut: Path, options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "searcher.cli", "lut", "show", str(lut), *options]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    expected = "searcher: cannot write the results: no space is left where they go\n"
+    assert (result.returncode, result.stderr) == (1, expected)
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_closed_outputs_are_no_defect(lut: Path, closed: str) -> None:
+    command = [sys.executable, "-m", "searcher.cli", "lut", "show", str(lut)]
+    result = subprocess.run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_profile_says_that_one_round_always_runs(searcher: Run) -> None:
+    assert "after the first" in " ".join(searcher("profile", "--help").out.split())
