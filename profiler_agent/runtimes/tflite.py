@@ -79,12 +79,7 @@ class TfliteRuntime:
 
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> TfliteSession:
         """Load a model and set random inputs; see `Runtime.open`."""
-        interpreter = self._load(model, settings)
-        _resize(interpreter, input_shapes)
-        try:
-            interpreter.allocate_tensors()
-        except Exception as e:
-            raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
+        interpreter = self.prepare(model, settings, input_shapes)
         generator = random.Random(settings.seed)
         try:
             for details in interpreter.get_input_details():
@@ -94,6 +89,16 @@ class TfliteRuntime:
         except Exception as e:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
         return TfliteSession(interpreter)
+
+    def prepare(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> Any:
+        """Return an interpreter with its tensors allocated; see `Runtime.open`."""
+        interpreter = self._load(model, settings)
+        _resize(interpreter, input_shapes)
+        try:
+            interpreter.allocate_tensors()
+        except Exception as e:
+            raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
+        return interpreter
 
     def operations(self, model: Path, settings: Settings) -> Tuple[str, ...]:
         """Return the operators that the interpreter executes; those that a delegate took end in `@` and its name."""

@@ -1,0 +1,224 @@
+"""The time of each node as ONNX Runtime's own profiler tells it, beside what each node is.
+
+The profiler writes one event a line. A node's event holds, beside the kernel, what the profiler does meanwhile, so its
+times are good for shares only; `attribution` takes that off.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from profiler_agent.errors import SessionError
+from profiler_agent.inspection import Inspected, SeenOperator
+from profiler_agent.records import Settings, TensorType
+from profiler_agent.runtimes.onnx import OnnxRuntime
+from profiler_agent.runtimes.onnx_graph import Node, OnnxGraph, read_graph
+from profiler_agent.statistics import median, middle_mean
+
+_NODE_SUFFIX = "_kernel_time"
+_RUN = "model_run"
+# These run graphs of their own, whose nodes' events stand before theirs and within their time.
+_WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling")
+# The profiler keeps a million events at most; so few keep its file small on a small device.
+_MOST_EVENTS = 20_000
+_FEWEST_RUNS, _MOST_RUNS = 10, 300
+_WARM_UP_RUNS = 10
+_LONGEST_NS = 3_000_000_000
+CALL_FILE = "call.onnx"
+_Event = Dict[str, Any]
+# One Identity of a single float (1×1×1×1), opset 13, IR version 7.
+_CALL = bytes.fromhex(
+    "08073a4f0a100a017812017922084964656e746974791201635a1b0a017812160a14080112100a0208010a0208010a020801"
+    "0a020801621b0a017912160a14080112100a0208010a0208010a0208010a02080142040a00100d"
+)
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """The events of one node over all runs that count.
+
+    Attributes:
+        name: of the node; made up by the runtime where it has none.
+        operation: without its domain.
+        durations_us: of each run, in whole µs.
+    """
+
+    name: str
+    operation: str
+    provider: str
+    inputs: Tuple[TensorType, ...]
+    outputs: Tuple[TensorType, ...]
+    durations_us: Tuple[int, ...]
+
+
+def inspect(
+    runtime: OnnxRuntime, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]], folder: Path
+) -> Inspected:
+    """Run a model under the profiler, and tell what it says of each node; write a model that computes nothing.
+
+    Args:
+        runtime: what runs it.
+        model: the file.
+        settings: threads, optimisation level, seed of the inputs.
+        input_shapes: of dynamic inputs, by name.
+        folder: for the files.
+
+    Raises:
+        SessionError: the model does not run, or its profile is unreadable.
+    """
+    optimized = folder / "optimized.onnx"
+    session = runtime.open_profiled(model, settings, input_shapes, folder / "profile", optimized)
+    graph = read_graph(optimized.read_bytes())
+    optimized.unlink()
+    runs = max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_EVENTS // max(1, len(graph.nodes))))
+    walls_ns = _timed_runs(session.run, runs)
+    profile = session.end_profiling()
+    with profile.open(encoding="utf-8", errors="replace") as lines:
+        kernels = read_profile(lines, len(walls_ns) - _WARM_UP_RUNS)
+    profile.unlink()
+    (folder / CALL_FILE).write_bytes(_CALL)
+    operators = tuple(_seen(kernel, node, graph) for kernel, node in zip(kernels, matched_nodes(kernels, graph)))
+    return Inspected(operators, CALL_FILE, median(walls_ns[_WARM_UP_RUNS:]) / 1e3)
+
+
+def _timed_runs(run: Any, wanted: int) -> List[int]:
+    """Return the duration of each run, in ns: the warm-up, and as many others as time allows."""
+    walls_ns: List[int] = []
+    start = time.perf_counter_ns()
+    while len(walls_ns) < _WARM_UP_RUNS + wanted:
+        before = time.perf_counter_ns()
+        run()
+        after = time.perf_counter_ns()
+        walls_ns.append(after - before)
+        if after - start > _LONGEST_NS and len(walls_ns) >= _WARM_UP_RUNS + _FEWEST_RUNS:
+            break
+    return walls_ns
+
+
+def read_profile(lines: Iterable[str], runs: int) -> Tuple[KernelTimes, ...]:
+    """Read a profile as ONNX Runtime writes it.
+
+    Args:
+        lines: of the file.
+        runs: how many runs count: the last ones.
+
+    Returns:
+        The nodes of the main graph in the order in which they ran.
+
+    Raises:
+        SessionError: it cannot be read, or the runs differ.
+    """
+    events: List[_Event] = []
+    described: List[_Event] = []
+    sequences: List[Tuple[str, ...]] = []
+    durations: List[Tuple[int, ...]] = []
+    for line in lines:
+        event = _event(line)
+        name = event.get("name")
+        if event.get("cat") == "Session" and name == _RUN:
+            sequences.append(tuple(one["name"] for one in events))
+            durations.append(tuple(_duration(one) for one in events))
+            described, events = events, []
+        elif event.get("cat") == "Node" and isinstance(name, str) and name.endswith(_NODE_SUFFIX):
+            if _text(event, "op_name") in _WITH_GRAPHS:
+                events = [one for one in events if _start(one) < _start(event)]
+            events.append(event)
+    if not 0 < runs <= len(sequences):
+        raise SessionError("runtime_error", f"the profile tells {len(sequences)} runs, not {runs}")
+    if set(sequences[-runs:]) != {sequences[-1]}:
+        raise SessionError("runtime_error", "the profile's runs differ in the nodes that they tell")
+    by_node = zip(*durations[-runs:])
+    return tuple(_kernel(event, times) for event, times in zip(described, by_node))
+
+
+def matched_nodes(kernels: Sequence[KernelTimes], graph: OnnxGraph) -> Tuple[Optional[Node], ...]:
+    """Return the node of the optimised graph behind each of the profile, or None where that is not certain.
+
+    The runtime executes nodes in the order in which it writes them; names settle what is executed otherwise.
+    """
+    in_order = [node.operation.rpartition(":")[2] for node in graph.nodes]
+    if in_order == [kernel.operation for kernel in kernels]:
+        return graph.nodes
+    named = {node.name: node for node in graph.nodes if node.name}
+    found = [named.get(kernel.name) for kernel in kernels]
+    return tuple(
+        node if node is not None and node.operation.rpartition(":")[2] == kernel.operation else None
+        for node, kernel in zip(found, kernels)
+    )
+
+
+def _seen(kernel: KernelTimes, node: Optional[Node], graph: OnnxGraph) -> SeenOperator:
+    duration_us = middle_mean(kernel.durations_us)
+    if node is None:
+        return SeenOperator(
+            kernel.name, kernel.operation, kernel.provider, kernel.inputs, kernel.outputs, {}, duration_us
+        )
+    operands = [name in graph.constants for name in node.inputs if name]
+    inputs = kernel.inputs
+    if len(operands) == len(inputs):
+        inputs = tuple(TensorType(one.dtype, one.shape, constant) for one, constant in zip(inputs, operands))
+    return SeenOperator(
+        kernel.name, node.operation, kernel.provider, inputs, kernel.outputs, node.attributes, duration_us
+    )
+
+
+def _event(line: str) -> _Event:
+    text = line.strip().rstrip(",")
+    if text in ("[", "]", ""):
+        return {}
+    try:
+        event = json.loads(text)
+    except ValueError as e:
+        raise SessionError("runtime_error", f"the profile of ONNX Runtime is unreadable: {text[:80]!r}") from e
+    return event if isinstance(event, dict) else {}
+
+
+def _kernel(event: _Event, durations_us: Tuple[int, ...]) -> KernelTimes:
+    return KernelTimes(
+        name=event["name"][: -len(_NODE_SUFFIX)],
+        operation=_text(event, "op_name"),
+        provider=_text(event, "provider"),
+        inputs=_tensors(event, "input_type_shape"),
+        outputs=_tensors(event, "output_type_shape"),
+        durations_us=durations_us,
+    )
+
+
+def _duration(event: _Event) -> int:
+    value = event.get("dur")
+    if not isinstance(value, int) or value < 0:
+        raise SessionError("runtime_error", f"the profile tells no time of the node {event['name']!r}")
+    return value
+
+
+def _arguments(event: _Event) -> _Event:
+    arguments = event.get("args")
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _text(event: _Event, name: str) -> str:
+    value = _arguments(event).get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _start(event: _Event) -> int:
+    value = event.get("ts")
+    return value if isinstance(value, int) else 0
+
+
+def _tensors(event: _Event, name: str) -> Tuple[TensorType, ...]:
+    """Return what `[{"float": [1, 16]}, ...]` says; releases before 1.13 say nothing."""
+    listed = _arguments(event).get(name)
+    found = []
+    for one in listed if isinstance(listed, list) else []:
+        for dtype, shape in one.items() if isinstance(one, dict) else ():
+            if isinstance(shape, list) and all(isinstance(size, int) for size in shape):
+                found.append(TensorType(_DTYPES.get(dtype, dtype), tuple(shape)))
+    return tuple(found)
+
+
+_DTYPES = {"float": "float32", "double": "float64"}
