@@ -1,7 +1,7 @@
 """The wire between the agent and a worker that looks into one model, one JSON object each way.
 
-  agent -> worker   one InspectionOrder
-  worker -> agent   one of `inspected` and `failed`
+agent -> worker   one InspectionOrder
+worker -> agent   one of `inspected` and `failed`
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class SeenOperator:
         profiled_us: its mean time in the runtime's profile, in µs; None where the runtime has none.
         part: file name of a model that holds it alone; equal operators share one. None where there is a profile, or
             where it cannot be cut out.
+        group: file name of a model that holds it with those that the runtime may fuse into it, or None.
+        fused_into: number of the operator that this one may be fused into, or None.
         problem: why it cannot be cut out, or None.
     """
 
@@ -53,7 +55,24 @@ class SeenOperator:
     attributes: Dict[str, str]
     profiled_us: Optional[float] = None
     part: Optional[str] = None
+    group: Optional[str] = None
+    fused_into: Optional[int] = None
     problem: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A chain of nodes that compute next to nothing: it shows what the profiler adds to a node's time.
+
+    Attributes:
+        file: name of the model.
+        nodes: its length.
+        profiled_us: mean time of a node in the runtime's profile, in µs.
+    """
+
+    file: str
+    nodes: int
+    profiled_us: float
 
 
 @dataclass(frozen=True)
@@ -64,11 +83,13 @@ class Inspected:
         operators: in the order of execution.
         call: file name of a model that computes nothing.
         profiled_wall_us: median latency while the profile was taken, in µs, or None.
+        calibration: of the profiler, or None where there is none.
     """
 
     operators: Tuple[SeenOperator, ...]
     call: str
     profiled_wall_us: Optional[float] = None
+    calibration: Optional[Calibration] = None
 
 
 @dataclass(frozen=True)

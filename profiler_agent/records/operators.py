@@ -51,6 +51,8 @@ class OperatorCost:
             None where it could not be measured.
         estimate_ms: its part of the unprofiled latency, in ms; None where `raw_ms` is.
         share_pct: the same in percent.
+        fused_into: number, in the same list from 0, of the operator that the runtime may fuse this one into: its time
+            is what both together take more than that one alone. None for all others.
         problem: why there is no estimate, or None.
     """
 
@@ -63,6 +65,7 @@ class OperatorCost:
     raw_ms: Optional[float]
     estimate_ms: Optional[float]
     share_pct: Optional[float]
+    fused_into: Optional[int] = None
     problem: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -120,7 +123,7 @@ class OperatorReport:
         """Refuse a report that does not add up."""
         if self.method not in _METHODS:
             raise RecordError(f"the method must be one of {', '.join(_METHODS)}, not {self.method!r}")
-        if not (0 < self.wall_ms < math.inf and 0 <= self.call_ms < math.inf and 0 <= self.unattributed_ms):
+        if not (0 < self.wall_ms < math.inf and 0 <= self.call_ms < math.inf and self.unattributed_ms >= 0):
             raise RecordError(f"the model {self.model!r} has a latency that is none")
         if abs(self.total_ms - self.wall_ms) > _TOLERANCE * self.wall_ms:
             raise RecordError(f"the parts of {self.model!r} sum to {self.total_ms:g} ms, not to {self.wall_ms:g} ms")

@@ -104,7 +104,7 @@ class FlatBuffer:
 
     def copy(self) -> FlatBuffer:
         """Return a flatbuffer of its own with the same bytes."""
-        return FlatBuffer(self._data)
+        return FlatBuffer(bytes(self._data))
 
     def to_bytes(self) -> bytes:
         """Return all bytes."""

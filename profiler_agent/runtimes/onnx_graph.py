@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Iterator, List, Tuple, Union
+from typing import Dict, Iterator, List, Tuple, Union
 
 from profiler_agent.errors import SessionError
 
@@ -16,7 +16,7 @@ _MODEL_GRAPH = 7
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATION, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_NAME, _FLOAT, _INTEGER, _TEXT, _FLOATS, _INTEGERS, _TEXTS = 1, 2, 3, 4, 7, 8, 9
-_TENSOR_NAME = 8
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_TEXT = 40
 # A field's number and its value: a number of a varint, else bytes.
@@ -43,10 +43,10 @@ class Node:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """The main graph of a model: its nodes in order, and the names of its constants."""
+    """The main graph of a model: its nodes in order, and its constants by name: number of their type, and shape."""
 
     nodes: Tuple[Node, ...]
-    constants: FrozenSet[str]
+    constants: Dict[str, Tuple[int, Tuple[int, ...]]]
 
 
 def operator_names(model: bytes) -> Tuple[str, ...]:
@@ -65,15 +65,16 @@ def read_graph(model: bytes) -> OnnxGraph:
         SessionError: the bytes are no ONNX model.
     """
     nodes: List[Node] = []
-    constants: List[str] = []
+    constants: Dict[str, Tuple[int, Tuple[int, ...]]] = {}
     for number, graph in _messages(memoryview(model)):
         if number == _MODEL_GRAPH:
             for kind, message in _messages(graph):
                 if kind == _GRAPH_NODE:
                     nodes.append(_node(message))
                 elif kind == _GRAPH_INITIALIZER:
-                    constants.extend(_text(value) for field, value in _messages(message) if field == _TENSOR_NAME)
-    return OnnxGraph(tuple(nodes), frozenset(constants))
+                    name, dtype, shape = _tensor(message)
+                    constants[name] = (dtype, shape)
+    return OnnxGraph(tuple(nodes), constants)
 
 
 def _node(message: memoryview) -> Node:
@@ -86,12 +87,27 @@ def _node(message: memoryview) -> Node:
                 attributes[name] = text
         elif number in texts:
             texts[number].append(_text(value))
-    name, operation, domain = (
-        (texts[number] or [""])[-1] for number in (_NODE_NAME, _NODE_OPERATION, _NODE_DOMAIN)
-    )
+    name, operation, domain = ((texts[number] or [""])[-1] for number in (_NODE_NAME, _NODE_OPERATION, _NODE_DOMAIN))
     if domain not in ("", "ai.onnx"):
         operation = f"{domain}:{operation}"
     return Node(name, operation, tuple(texts[_NODE_INPUT]), tuple(texts[_NODE_OUTPUT]), attributes)
+
+
+def _tensor(message: memoryview) -> Tuple[str, int, Tuple[int, ...]]:
+    """Return name, number of the type, and shape."""
+    name, dtype = "", 0
+    shape: List[int] = []
+    for number, value in _fields(message):
+        if isinstance(value, int):
+            if number == _TENSOR_SHAPE:
+                shape.append(value)
+            elif number == _TENSOR_TYPE:
+                dtype = value
+        elif number == _TENSOR_SHAPE:
+            shape.extend(_varints(value))
+        elif number == _TENSOR_NAME:
+            name = _text(value)
+    return name, dtype, tuple(shape)
 
 
 def _attribute(message: memoryview) -> Tuple[str, str]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from profiler_agent.errors import SessionError
-from profiler_agent.inspection import Inspected, SeenOperator
+from profiler_agent.inspection import Calibration, Inspected, SeenOperator
 from profiler_agent.records import Settings, TensorType
 from profiler_agent.runtimes.onnx import OnnxRuntime
 from profiler_agent.runtimes.onnx_graph import Node, OnnxGraph, read_graph
+from profiler_agent.runtimes.onnx_models import call_model, chain_model
 from profiler_agent.statistics import median, middle_mean
 
 _NODE_SUFFIX = "_kernel_time"
@@ -28,13 +29,9 @@ _MOST_EVENTS = 20_000
 _FEWEST_RUNS, _MOST_RUNS = 10, 300
 _WARM_UP_RUNS = 10
 _LONGEST_NS = 3_000_000_000
-CALL_FILE = "call.onnx"
+_CALL_FILE, _CHAIN_FILE = "call.onnx", "chain.onnx"
+_CHAIN_NODES = 40
 _Event = Dict[str, Any]
-# One Identity of a single float (1×1×1×1), opset 13, IR version 7.
-_CALL = bytes.fromhex(
-    "08073a4f0a100a017812017922084964656e746974791201635a1b0a017812160a14080112100a0208010a0208010a020801"
-    "0a020801621b0a017912160a14080112100a0208010a0208010a0208010a02080142040a00100d"
-)
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,15 @@ class KernelTimes:
     durations_us: Tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Profiled:
+    """A model that ran under the profiler: its optimised graph, its nodes' times, and its median latency."""
+
+    graph: OnnxGraph
+    kernels: Tuple[KernelTimes, ...]
+    wall_us: float
+
+
 def inspect(
     runtime: OnnxRuntime, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]], folder: Path
 ) -> Inspected:
@@ -70,6 +76,24 @@ def inspect(
     Raises:
         SessionError: the model does not run, or its profile is unreadable.
     """
+    chain = folder / _CHAIN_FILE
+    chain.write_bytes(chain_model(_CHAIN_NODES))
+    (folder / _CALL_FILE).write_bytes(call_model())
+    of_chain = _profiled(runtime, chain, settings, {}, folder)
+    found = _profiled(runtime, model, settings, input_shapes, folder)
+    nodes = matched_nodes(found.kernels, found.graph)
+    chain_us = [middle_mean(kernel.durations_us) for kernel in of_chain.kernels]
+    return Inspected(
+        operators=tuple(_seen(kernel, node, found.graph) for kernel, node in zip(found.kernels, nodes)),
+        call=_CALL_FILE,
+        profiled_wall_us=found.wall_us,
+        calibration=Calibration(_CHAIN_FILE, len(chain_us), median(chain_us)) if chain_us else None,
+    )
+
+
+def _profiled(
+    runtime: OnnxRuntime, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]], folder: Path
+) -> _Profiled:
     optimized = folder / "optimized.onnx"
     session = runtime.open_profiled(model, settings, input_shapes, folder / "profile", optimized)
     graph = read_graph(optimized.read_bytes())
@@ -77,12 +101,11 @@ def inspect(
     runs = max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_EVENTS // max(1, len(graph.nodes))))
     walls_ns = _timed_runs(session.run, runs)
     profile = session.end_profiling()
+    session.close()
     with profile.open(encoding="utf-8", errors="replace") as lines:
         kernels = read_profile(lines, len(walls_ns) - _WARM_UP_RUNS)
     profile.unlink()
-    (folder / CALL_FILE).write_bytes(_CALL)
-    operators = tuple(_seen(kernel, node, graph) for kernel, node in zip(kernels, matched_nodes(kernels, graph)))
-    return Inspected(operators, CALL_FILE, median(walls_ns[_WARM_UP_RUNS:]) / 1e3)
+    return _Profiled(graph, kernels, median(walls_ns[_WARM_UP_RUNS:]) / 1e3)
 
 
 def _timed_runs(run: Any, wanted: int) -> List[int]:
@@ -157,13 +180,41 @@ def _seen(kernel: KernelTimes, node: Optional[Node], graph: OnnxGraph) -> SeenOp
         return SeenOperator(
             kernel.name, kernel.operation, kernel.provider, kernel.inputs, kernel.outputs, {}, duration_us
         )
-    operands = [name in graph.constants for name in node.inputs if name]
-    inputs = kernel.inputs
-    if len(operands) == len(inputs):
-        inputs = tuple(TensorType(one.dtype, one.shape, constant) for one, constant in zip(inputs, operands))
     return SeenOperator(
-        kernel.name, node.operation, kernel.provider, inputs, kernel.outputs, node.attributes, duration_us
+        kernel.name,
+        node.operation,
+        kernel.provider,
+        operands(kernel.inputs, node, graph),
+        kernel.outputs,
+        node.attributes,
+        duration_us,
     )
+
+
+def operands(told: Sequence[TensorType], node: Node, graph: OnnxGraph) -> Tuple[TensorType, ...]:
+    """Return the operands of a node, its constants marked.
+
+    The profiler leaves out constants that the runtime has packed in its own way: the graph knows them.
+
+    Args:
+        told: by the profiler.
+        node: of the optimised graph.
+        graph: where it is from.
+    """
+    waiting = list(told)
+    found = []
+    for name in filter(None, node.inputs):
+        dtype, shape = graph.constants.get(name, (0, ()))
+        known = TensorType(ONNX_DTYPES.get(dtype, f"type{dtype}"), shape, constant=True)
+        told_too = bool(waiting) and (waiting[0].dtype, waiting[0].shape) == (known.dtype, known.shape)
+        if name in graph.constants:
+            found.append(known)
+            if told_too:
+                waiting.pop(0)
+        elif waiting:
+            found.append(waiting.pop(0))
+    # What does not come out even was told in another way than is understood here.
+    return tuple(told) if waiting else tuple(found)
 
 
 def _event(line: str) -> _Event:
@@ -217,8 +268,26 @@ def _tensors(event: _Event, name: str) -> Tuple[TensorType, ...]:
     for one in listed if isinstance(listed, list) else []:
         for dtype, shape in one.items() if isinstance(one, dict) else ():
             if isinstance(shape, list) and all(isinstance(size, int) for size in shape):
-                found.append(TensorType(_DTYPES.get(dtype, dtype), tuple(shape)))
+                found.append(TensorType(_DTYPES.get(dtype, str(dtype)), tuple(shape)))
     return tuple(found)
 
 
+# The profiler uses the names of C++ for some types.
 _DTYPES = {"float": "float32", "double": "float64"}
+# TensorProto.DataType of onnx.proto3.
+ONNX_DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}

@@ -18,6 +18,7 @@ _INPUTS, _OUTPUTS, _OPERATORS = 1, 2, 3
 _SHAPE, _SIGNATURE = 0, 7
 _MODEL_SIGNATURES = 7
 _PAGE_BYTES = 4096
+_INPUT_DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool")
 Shapes = Dict[int, Tuple[int, ...]]
 
 
@@ -108,14 +109,14 @@ def _ends(file: TfliteFile, kept: Sequence[int], chosen: Sequence[int]) -> Tuple
 
 
 def _any_tensor(file: TfliteFile) -> int:
-    """Return the smallest tensor of numbers that is no constant."""
+    """Return the smallest tensor that is no constant and of a type that an input can have."""
     candidates = [
         (_size(tensor.shape), number)
         for number, tensor in enumerate(file.tensors)
-        if not tensor.constant and not tensor.variable and tensor.dtype == "float32"
+        if not tensor.constant and not tensor.variable and tensor.dtype in _INPUT_DTYPES
     ]
     if not candidates:
-        raise SessionError("unsupported_model", "the graph has no tensor of floats that it computes")
+        raise SessionError("unsupported_model", "the graph has no tensor of numbers that it computes")
     return min(candidates)[1]
 
 
@@ -142,7 +143,7 @@ def _constant_ancestors(file: TfliteFile, chosen: Sequence[int]) -> Set[int]:
 
 
 def constant_operators(file: TfliteFile) -> FrozenSet[int]:
-    """Return the operators whose result is the same in every inference: their operands are constants, or such results."""
+    """Return the operators whose result never changes: their operands are constants, or such results."""
     known: Set[int] = set()
     fixed: Set[int] = set()
     for number, operator in enumerate(file.operators):
@@ -158,5 +159,7 @@ def _unneeded(file: TfliteFile, kept: Sequence[int]) -> Tuple[Tuple[int, int], .
     read = {tensor for number in kept for tensor in file.operators[number].inputs if tensor != ABSENT}
     needed = {file.tensors[tensor].data for tensor in read}
     return tuple(
-        one.data for one in file.tensors if one.data is not None and one.data not in needed and one.data[1] > _PAGE_BYTES
+        one.data
+        for one in file.tensors
+        if one.data is not None and one.data not in needed and one.data[1] > _PAGE_BYTES
     )

@@ -12,8 +12,16 @@ from profiler_agent.runtimes.tflite import TfliteRuntime, placed_operations
 from profiler_agent.runtimes.tflite_cut import Shapes, boundary, cut, write_sparse
 from profiler_agent.runtimes.tflite_file import ABSENT, FileOperator, TfliteFile, read_tflite
 
-CALL_FILE = "call.tflite"
-_BUILTIN = "builtin"
+_CALL_FILE = "call.tflite"
+_BUILTIN, _XNNPACK = "builtin", "@XNNPACK"
+# XNNPACK fuses a clamp into what makes its operand, and spatial padding into the convolution that reads it, where
+# nothing else reads the value between them (xnn_subgraph_fusion in its subgraph.c).
+_CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+_CLAMPED = (
+    *("ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
+)
+_PADDED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _Key = Tuple[Any, ...]
 
 
@@ -36,39 +44,90 @@ def inspect(
     file = read_tflite(model.read_bytes())
     shapes = _shapes(interpreter, len(file.tensors))
     placed = _placed(interpreter, file)
-    write_sparse(folder / CALL_FILE, cut(file, ()))
-    parts: Dict[_Key, Tuple[Optional[str], Optional[str]]] = {}
+    write_sparse(folder / _CALL_FILE, cut(file, ()))
+    fused = fusions(file, placed)
+    groups = {main: sorted([main, *(one for one in fused if fused[one] == main)]) for main in fused.values()}
+    writer = _PartWriter(file, shapes, placed, folder)
     operators = []
-    for number, (operator, operation) in enumerate(zip(file.operators, placed)):
-        inputs, outputs = _types(file, operator.inputs, shapes), _types(file, operator.outputs, shapes)
-        key = (operation, operator.version, tuple(operator.attributes.items()), inputs, outputs)
-        if key not in parts:
-            parts[key] = _part(file, number, shapes, folder)
-        part, problem = parts[key]
+    for number, operator in enumerate(file.operators):
+        part, problem = writer.part((number,))
         operators.append(
             SeenOperator(
                 name=next((file.tensors[one].name for one in operator.outputs if one != ABSENT), ""),
-                operation=operation,
-                provider=operation.rpartition("@")[2] if "@" in operation else _BUILTIN,
-                inputs=inputs,
-                outputs=outputs,
+                operation=placed[number],
+                provider=placed[number].rpartition("@")[2] if "@" in placed[number] else _BUILTIN,
+                inputs=_types(file, operator.inputs, shapes),
+                outputs=_types(file, operator.outputs, shapes),
                 attributes=operator.attributes,
                 part=part,
+                group=writer.part(tuple(groups[number]))[0] if number in groups else None,
+                fused_into=fused.get(number),
                 problem=problem,
             )
         )
-    return Inspected(tuple(operators), CALL_FILE)
+    return Inspected(tuple(operators), _CALL_FILE)
 
 
-def _part(file: TfliteFile, number: int, shapes: Shapes, folder: Path) -> Tuple[Optional[str], Optional[str]]:
-    """Write one operator as a model, and return the file's name, or why it cannot be cut out."""
-    name = f"operator_{number}.tflite"
-    try:
-        ends = {tensor: shapes[tensor] for tensor in boundary(file, (number,)) if tensor in shapes}
-        write_sparse(folder / name, cut(file, (number,), ends))
-    except SessionError as e:
-        return None, str(e)
-    return name, None
+def fusions(file: TfliteFile, placed: Sequence[str]) -> Dict[int, int]:
+    """Return the operators that XNNPACK may fuse into another, and into which.
+
+    Args:
+        file: the model.
+        placed: its operations, `@XNNPACK` behind those that the delegate took.
+    """
+    readers: Dict[int, List[int]] = {}
+    for number, operator in enumerate(file.operators):
+        for tensor in operator.inputs:
+            readers.setdefault(tensor, []).append(number)
+    results = set(file.graph.vector(2).integers())
+    found: Dict[int, int] = {}
+    for number, operator in enumerate(file.operators):
+        if len(operator.outputs) != 1 or results.intersection(operator.outputs):
+            continue
+        read_by = readers.get(operator.outputs[0], [])
+        if len(read_by) != 1 or not placed[number].endswith(_XNNPACK):
+            continue
+        (reader,) = read_by
+        next_operator = file.operators[reader]
+        if not placed[reader].endswith(_XNNPACK) or next_operator.inputs[0] != operator.outputs[0]:
+            continue
+        if operator.operation == "PAD" and next_operator.operation in _PADDED:
+            found[number] = reader
+        elif operator.operation in _CLAMPED and next_operator.operation in _CLAMPS:
+            found[reader] = number
+    return found
+
+
+class _PartWriter:
+    """Writes cuts of a model as files, equal ones once."""
+
+    def __init__(self, file: TfliteFile, shapes: Shapes, placed: Sequence[str], folder: Path) -> None:
+        self._file = file
+        self._shapes = shapes
+        self._placed = placed
+        self._folder = folder
+        self._written: Dict[Tuple[_Key, ...], Tuple[Optional[str], Optional[str]]] = {}
+
+    def part(self, numbers: Tuple[int, ...]) -> Tuple[Optional[str], Optional[str]]:
+        """Return the name of a file with these operators alone, or why there is none."""
+        key = tuple(self._key(number) for number in numbers)
+        if key not in self._written:
+            self._written[key] = self._write(numbers)
+        return self._written[key]
+
+    def _key(self, number: int) -> _Key:
+        operator = self._file.operators[number]
+        inputs, outputs = (_types(self._file, one, self._shapes) for one in (operator.inputs, operator.outputs))
+        return self._placed[number], operator.version, tuple(operator.attributes.items()), inputs, outputs
+
+    def _write(self, numbers: Tuple[int, ...]) -> Tuple[Optional[str], Optional[str]]:
+        name = f"operator_{'_'.join(map(str, numbers))}.tflite"
+        try:
+            ends = {one: self._shapes[one] for one in boundary(self._file, numbers) if one in self._shapes}
+            write_sparse(self._folder / name, cut(self._file, numbers, ends))
+        except SessionError as e:
+            return None, str(e)
+        return name, None
 
 
 def _shapes(interpreter: Any, count: int) -> Shapes:
