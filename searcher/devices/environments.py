@@ -67,7 +67,9 @@ def _make(requirements: tuple[str, ...], folder: Path) -> None:
         except subprocess.TimeoutExpired as e:
             raise EnvironmentFailedError(f"pip took more than {_PIP_TIMEOUT_S} s for {requirements[0]}") from e
         if result.returncode != 0:
-            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")] or ["it gave no reason"]
+            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")] or [
+                "it gave no reason"
+            ]
             reason = printable(errors[-1].removeprefix("ERROR: "))
             raise EnvironmentFailedError(f"pip cannot install {' and '.join(requirements)}: {reason}")
         # Scripts inside would name the old folder; only its Python is ever used. Another run may have been faster.

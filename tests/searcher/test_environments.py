@@ -50,7 +50,9 @@ def test_an_environment_is_made_once_and_runs(cache: Path, monkeypatch: pytest.M
 def test_a_failure_of_pip_is_one_sentence_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = "WARNING: slow\nERROR: Could not find a version\nERROR: No matching distribution found for it\n"
     pip_that(lambda command: subprocess.CompletedProcess(command, 1, "", errors), monkeypatch)
-    with pytest.raises(EnvironmentFailedError, match="cannot install tflite-runtime and numpy<2: No matching") as caught:
+    with pytest.raises(
+        EnvironmentFailedError, match="cannot install tflite-runtime and numpy<2: No matching"
+    ) as caught:
         interpreter_for(Device(), "tflite-runtime")
     assert "\n" not in str(caught.value)
     assert list((cache / "environments").iterdir()) == []
