@@ -44,7 +44,7 @@ def inspect(
     file = read_tflite(model.read_bytes())
     shapes = _shapes(interpreter, len(file.tensors))
     placed = _placed(interpreter, file)
-    write_sparse(folder / _CALL_FILE, cut(file, ()))
+    write_sparse(folder / _CALL_FILE, cut(file, (), {one: shapes[one] for one in boundary(file, ())}))
     fused = fusions(file, placed)
     groups = {main: sorted([main, *(one for one in fused if fused[one] == main)]) for main in fused.values()}
     writer = _PartWriter(file, shapes, placed, folder)
