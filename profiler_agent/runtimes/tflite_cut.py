@@ -8,7 +8,7 @@ and outputs are appended behind the end. Constant values that are not needed bec
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
 from profiler_agent.errors import SessionError
 from profiler_agent.runtimes.flatbuffer import INT32, UINT32
@@ -19,7 +19,7 @@ _SHAPE, _SIGNATURE = 0, 7
 _MODEL_SIGNATURES = 7
 _PAGE_BYTES = 4096
 _INPUT_DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool")
-Shapes = Dict[int, Tuple[int, ...]]
+Shapes = Mapping[int, Tuple[int, ...]]
 
 
 def cut(file: TfliteFile, chosen: Sequence[int], shapes: Optional[Shapes] = None) -> bytes:

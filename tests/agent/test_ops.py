@@ -62,7 +62,8 @@ def test_profiled_times_become_shares_after_the_profilers_own_part_is_taken_off(
     report = looked(tmp_path, {"model": 44.0, "call": 4.0, "chain": 8.0}, found)
     assert [one.raw_ms for one in report.operators] == pytest.approx([0.010, 0.030, 0.0])
     assert [one.estimate_ms for one in report.operators] == pytest.approx([0.010, 0.030, 0.0])
-    assert (report.method, report.call_ms, report.additivity) == ("profile", 0.004, pytest.approx(1.0))
+    assert (report.method, report.call_ms) == ("profile", 0.004)
+    assert report.additivity == pytest.approx(1.0)
     assert report.profiler_inflation == pytest.approx(70 / 44)
     assert report.total_ms == pytest.approx(report.wall_ms)
 
