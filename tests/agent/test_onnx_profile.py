@@ -88,7 +88,7 @@ def test_constants_that_the_runtime_packed_are_operands_all_the_same() -> None:
 
 
 def test_the_graph_reader_tells_attributes_and_constants_as_the_onnx_package_does(tmp_path: Path) -> None:
-    attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "group": 2, "auto_pad": "NOTSET"}
+    attributes: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "group": 2, "auto_pad": "NOTSET"}
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="c", alpha=0.25, axis=-1, **attributes)
     weights = numpy_helper.from_array(numpy.zeros((4, 2, 3, 3), numpy.float16), "w")
     model = helper.make_model(helper.make_graph([node], "g", [], [], [weights]))
