@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from profiler_agent.records import OperatorCost, OperatorReport, Settings, TensorType
-from tests.searcher.builders import ENVIRONMENT, KEY
+from profiler_agent.records import (
+    Environment,
+    Machine,
+    MachineState,
+    OperatorCost,
+    OperatorReport,
+    Settings,
+    TableKey,
+    TensorType,
+)
+
+KEY = TableKey("x86_64-0", "onnxruntime", "1.31.1", "extended", "CPUExecutionProvider", "fp32", 1, "any", False, "hot")
+STATE = MachineState(None, (), (), (), None, None)
+ENVIRONMENT = Environment(
+    Machine("x86_64", "a processor", 2, "00", (), None), STATE, "Linux", "6", "glibc", "3.11", "2", None, None
+)
 
 
 def operator(name: str, estimate_ms: float | None, operation: str = "Conv", **changes: Any) -> OperatorCost:

@@ -18,9 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from profiler_agent.errors import SessionError
 from profiler_agent.records import Settings, TensorType
 from profiler_agent.runtimes.onnx import OnnxRuntime
+from profiler_agent.runtimes.onnx_events import read_profile
 from profiler_agent.runtimes.onnx_graph import Node, OnnxGraph, read_graph
 from profiler_agent.runtimes.onnx_models import call_model, chain_model
-from profiler_agent.runtimes.onnx_profile import inspect, matched_nodes, operands, read_profile
+from profiler_agent.runtimes.onnx_profile import inspect, matched_nodes, operands
 from tests.agent.models import write_convolution, write_identity
 
 # As ONNX Runtime 1.31 writes it, shortened.

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy
 import pytest
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,47 +16,21 @@ from profiler_agent.runtimes.tflite_cut import boundary, constant_operators, cut
 from profiler_agent.runtimes.tflite_file import read_tflite
 from profiler_agent.runtimes.tflite_parts import fusions
 from profiler_agent.runtimes.tflite_schema import DTYPES, OPERATORS
-from tests.agent.tflite_models import GraphBuilder, write_convolution, write_gather
+
+litert = pytest.importorskip("ai_edge_litert.interpreter")
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+
+from tests.agent.tflite_graphs import write_padded, write_unpacked  # noqa: E402
+from tests.agent.tflite_models import write_convolution, write_gather  # noqa: E402
 
 
 def run(model: bytes, *inputs: numpy.ndarray) -> list[Any]:
-    interpreter = Interpreter(model_content=model)
+    interpreter = litert.Interpreter(model_content=model)
     interpreter.allocate_tensors()
-    for details, value in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(details["index"], value)
+    for number, details in enumerate(interpreter.get_input_details()):
+        interpreter.set_tensor(details["index"], inputs[number])
     interpreter.invoke()
     return [interpreter.get_tensor(details["index"]) for details in interpreter.get_output_details()]
-
-
-def write_padded(path: Path) -> Path:
-    """A padding, a convolution without any, a ReLU, then a second reader of the ReLU's result."""
-    graph = GraphBuilder()
-    source = graph.tensor((1, 8, 8, 4))
-    padded, convolved, positive, target = (graph.tensor((1, side, side, 4)) for side in (10, 8, 8, 8))
-    amounts = graph.constant(numpy.array([[0, 0], [1, 1], [1, 1], [0, 0]], numpy.int32), schema.TensorType.INT32)
-    filters = graph.constant(numpy.random.default_rng(0).standard_normal((4, 3, 3, 4)).astype(numpy.float32))
-    bias = graph.constant(numpy.zeros(4, numpy.float32))
-    options = schema.Conv2DOptionsT()
-    options.padding, options.strideW, options.strideH = schema.Padding.VALID, 1, 1
-    options.dilationWFactor = options.dilationHFactor = 1
-    codes, kinds = schema.BuiltinOperator, schema.BuiltinOptions
-    graph.operator(codes.PAD, [source, amounts], [padded], schema.PadOptionsT(), kinds.PadOptions)
-    graph.operator(codes.CONV_2D, [padded, filters, bias], [convolved], options, kinds.Conv2DOptions)
-    graph.operator(codes.RELU, [convolved], [positive])
-    graph.operator(codes.ADD, [positive, positive], [target], schema.AddOptionsT(), kinds.AddOptions)
-    return graph.write(path, [source], [target])
-
-
-def write_unpacked(path: Path) -> Path:
-    """A fully connected layer whose weights are kept as float16."""
-    graph = GraphBuilder()
-    source, weights, target = graph.tensor((1, 4)), graph.tensor((3, 4)), graph.tensor((1, 3))
-    packed = graph.constant(numpy.ones((3, 4), numpy.float16), schema.TensorType.FLOAT16)
-    codes, kinds = schema.BuiltinOperator, schema.BuiltinOptions
-    graph.operator(codes.DEQUANTIZE, [packed], [weights], schema.DequantizeOptionsT(), kinds.DequantizeOptions)
-    options = schema.FullyConnectedOptionsT()
-    graph.operator(codes.FULLY_CONNECTED, [source, weights, -1], [target], options, kinds.FullyConnectedOptions)
-    return graph.write(path, [source], [target])
 
 
 def test_the_names_are_those_of_the_schema() -> None:
@@ -106,7 +78,7 @@ def test_each_operator_alone_computes_what_it_computes_in_the_model(tmp_path: Pa
 
 def test_no_operators_are_a_model_that_computes_nothing(tmp_path: Path) -> None:
     file = read_tflite(write_convolution(tmp_path / "m").read_bytes())
-    interpreter = Interpreter(model_content=cut(file, ()))
+    interpreter = litert.Interpreter(model_content=cut(file, ()))
     interpreter.allocate_tensors()
     interpreter.invoke()
     assert interpreter._get_ops_details() == []
