@@ -46,8 +46,9 @@ def attribute(times: Sequence[Optional[float]], call: float, wall: float) -> Att
         each = shared / len(times)
         estimates = tuple(None if one is None else each for one in times)
     else:
-        scale = shared / total if whole or total > shared else 1.0
-        estimates = tuple(None if one is None else one * scale for one in times)
+        spread = shared if whole or total > shared else total
+        # Divided first: times near the least number that there is would make the factor infinite.
+        estimates = tuple(None if one is None else spread * (one / total) for one in times)
     left = shared - math.fsum(one for one in estimates if one is not None)
     return Attribution(call, estimates, 0.0 if whole else max(0.0, left), (call + total) / wall if whole else None)
 

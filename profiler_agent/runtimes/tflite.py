@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import random
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -90,9 +91,11 @@ class TfliteRuntime:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
         return TfliteSession(interpreter)
 
-    def prepare(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> Any:
-        """Return an interpreter with its tensors allocated; see `Runtime.open`."""
-        interpreter = self._load(model, settings)
+    def prepare(
+        self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]], delegated: bool = True
+    ) -> Any:
+        """Return an interpreter with its tensors allocated, with the default delegates or none; see `Runtime.open`."""
+        interpreter = self._load(model, settings, delegated)
         _resize(interpreter, input_shapes)
         try:
             interpreter.allocate_tensors()
@@ -109,10 +112,14 @@ class TfliteRuntime:
             raise SessionError("unreadable_model", f"{self._name} cannot prepare {model.name}: {_first_line(e)}") from e
         return placed_operations(_details(interpreter))
 
-    def _load(self, model: Path, settings: Settings) -> Any:
+    def _load(self, model: Path, settings: Settings, delegated: bool = True) -> Any:
         check_readable(model)
+        options: Dict[str, Any] = {}
+        if not delegated:
+            kinds = sys.modules[self._interpreter.__module__].OpResolverType
+            options["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            return self._interpreter(model_path=str(model), num_threads=settings.threads)
+            return self._interpreter(model_path=str(model), num_threads=settings.threads, **options)
         except Exception as e:
             raise SessionError("unreadable_model", f"{self._name} cannot load {model.name}: {_first_line(e)}") from e
 

@@ -42,7 +42,9 @@ def inspect(
     """
     interpreter = runtime.prepare(model, settings, input_shapes)
     file = read_tflite(model.read_bytes())
-    shapes = _shapes(interpreter, len(file.tensors))
+    # A delegate keeps the shapes of what lies inside of it to itself: the interpreter goes on telling the file's.
+    resized = runtime.prepare(model, settings, input_shapes, delegated=False) if input_shapes else interpreter
+    shapes = _shapes(resized, len(file.tensors))
     placed = _placed(interpreter, file)
     write_sparse(folder / _CALL_FILE, cut(file, (), {one: shapes[one] for one in boundary(file, ())}))
     fused = fusions(file, placed)
