@@ -16,12 +16,13 @@ from tests.agent.reports import report
 def test_the_ratio_is_the_sum_of_the_parts_over_the_plain_loops() -> None:
     told = figures(report(), (7.0, 8.0, 30.0))
     assert (told["ratio"], told["sum_ms"], told["bare_ms"]) == (1.25, 10.0, 8.0)
+    assert told["spread_pct"] == 143.75
     assert (told["additivity"], told["profiler_inflation"], told["operators"]) == (0.97, 1.5, 2)
 
 
 def test_the_worst_ratio_is_the_one_farthest_from_one() -> None:
     def one(ratio: float, inflation: float | None) -> dict[str, object]:
-        return {"ratio": ratio, "additivity": ratio, "profiler_inflation": inflation}
+        return {"ratio": ratio, "additivity": ratio, "profiler_inflation": inflation, "spread_pct": 0.5}
 
     told = summary(
         {
