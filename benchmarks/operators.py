@@ -37,6 +37,8 @@ from searcher.export import to_onnx, to_tflite
 _FORMATS = {"onnxruntime": to_onnx, "litert": to_tflite}
 _LIMITS_PCT = {"onnxruntime": 2.0, "litert": 5.0}
 _MOST_TRIES = 3
+# Fewer have no interval of 95%.
+_FEWEST_ROUNDS = 6
 _NAMES = {"onnxruntime": "onnx", "litert": "tflite"}
 
 
@@ -85,9 +87,12 @@ def steadily(model: Path, settings: Settings, budget_s: float) -> tuple[Operator
     tries: list[tuple[OperatorReport, tuple[float, ...]]] = []
     while len(tries) < _MOST_TRIES:
         tries.append(examined(model, settings, budget_s))
-        if spread_pct(*tries[-1]) <= _LIMITS_PCT[settings.runtime] / 2:
+        report, bare_ms = tries[-1]
+        enough = min(report.wall_rounds, len(bare_ms)) >= _FEWEST_ROUNDS
+        if enough and spread_pct(report, bare_ms) <= _LIMITS_PCT[settings.runtime] / 2:
             break
-    return min(tries, key=lambda one: spread_pct(*one))
+    # Few rounds have a narrow range by chance.
+    return min(tries, key=lambda one: (one[0].wall_rounds < _FEWEST_ROUNDS, spread_pct(*one)))
 
 
 def spread_pct(report: OperatorReport, bare_ms: tuple[float, ...]) -> float:
