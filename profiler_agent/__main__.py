@@ -16,12 +16,13 @@ import traceback  # noqa: E402
 from typing import Optional, Sequence  # noqa: E402
 
 from profiler_agent import __version__  # noqa: E402
-from profiler_agent.commands import compare, doctor, info, measure  # noqa: E402
+from profiler_agent.commands import compare, doctor, info, measure, ops  # noqa: E402
 from profiler_agent.errors import AgentError  # noqa: E402
 
 _INTERRUPTED = 130
 _COMMANDS = (
     ("measure", measure.add_options, "measure the latency of models"),
+    ("ops", ops.add_options, "what each operator of a model costs"),
     ("compare", compare.add_options, "compare two journals block by block"),
     ("doctor", doctor.add_options, "what would disturb a measurement here, and how to mend it"),
     ("info", info.add_options, "what this machine is and which runtimes work here"),

@@ -18,7 +18,7 @@ from profiler_agent.orders import ENERGY, MEMORY, BlockFailed, Ran, Reply, Resti
 from profiler_agent.power import Meter
 from profiler_agent.records import Costs, Job, JobBlock, Warned
 from profiler_agent.runtimes import family_of_file
-from profiler_agent.runtimes.onnx_graph import external_files
+from profiler_agent.runtimes.onnx_files import external_files
 
 # How long measuring the energy of one block takes, its opening and its warm-up aside.
 ENERGY_S = 2 * SETTLE_S + REST_S + RUN_S

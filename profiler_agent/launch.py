@@ -9,14 +9,17 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import IO, Dict, Iterator, Optional
+from typing import IO, Callable, Dict, Iterator, Optional, TypeVar
 
 from profiler_agent.errors import AgentError, RecordError
+from profiler_agent.inspection import Finding, InspectionOrder, format_inspection, parse_finding
 from profiler_agent.orders import Reply, WorkOrder, format_order, parse_reply
 
 _STDERR_TAIL = 300
 # The package is found by path; the current folder, which may hold anything, is not searched for modules.
 RUN_WORKER = "import sys; sys.path.pop(0); from profiler_agent.worker import main; main()"
+RUN_INSPECTOR = "import sys; sys.path.pop(0); from profiler_agent.ops_worker import main; main()"
+Answer = TypeVar("Answer")
 
 
 class WorkerCrash(AgentError):  # noqa: N818 - a crash is what it is, in the words of the documentation
@@ -38,9 +41,28 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
         WorkerCrash: it ended with an error, whose message carries the end of its standard error, or was silent for
             longer than the settings allow.
     """
+    for line in _conversation(RUN_WORKER, format_order(order), order.settings.timeout_s):
+        yield _parsed(parse_reply, line)
+
+
+def launch_inspection(order: InspectionOrder) -> Finding:
+    """Let a process of its own look into a model, and return what it found.
+
+    Raises:
+        WorkerCrash: as in `launch_worker`, or it gave no answer.
+    """
+    lines = _conversation(RUN_INSPECTOR, format_inspection(order), order.settings.timeout_s)
+    findings = [_parsed(parse_finding, line) for line in lines]
+    if len(findings) != 1:
+        raise WorkerCrash(f"the worker gave {len(findings)} answers, not one")
+    return findings[0]
+
+
+def _conversation(program: str, order: str, timeout_s: float) -> Iterator[str]:
+    """Start a process, send it one line, and yield its lines; end it when the caller stops listening."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN_WORKER],
+            [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -53,8 +75,7 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
         assert process.stdout is not None
         try:
             _send(process.stdin, order)
-            for line in _lines(process.stdout, order.settings.timeout_s):
-                yield _reply(line)
+            yield from _lines(process.stdout, timeout_s)
             status = process.wait()
             if status != 0:
                 raise WorkerCrash(_describe_status(status) + _tail(errors))
@@ -74,9 +95,9 @@ def package_environment() -> Dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def _send(worker_input: IO[str], order: WorkOrder) -> None:
+def _send(worker_input: IO[str], order: str) -> None:
     try:
-        worker_input.write(format_order(order) + "\n")
+        worker_input.write(order + "\n")
         worker_input.flush()
     except BrokenPipeError:
         pass  # it ended already; its status tells why
@@ -107,9 +128,9 @@ def _lines(output: IO[str], timeout_s: float) -> Iterator[str]:
         yield line
 
 
-def _reply(line: str) -> Reply:
+def _parsed(parse: Callable[[str], Answer], line: str) -> Answer:
     try:
-        return parse_reply(line)
+        return parse(line)
     except RecordError as e:
         raise WorkerCrash(f"the worker's answer is unreadable: {e}") from e
 

@@ -6,7 +6,9 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 
 from profiler_agent.compare import Comparison
 from profiler_agent.doctor import Finding
-from profiler_agent.records import Costs, Environment, Measurement
+from profiler_agent.records import Costs, Environment, Measurement, OperatorCost, OperatorReport, TensorType
+
+_LONGEST_NAME = 40
 
 
 def measurement_table(
@@ -98,6 +100,53 @@ def diagnosis(findings: Iterable[Finding]) -> str:
         if finding.remedy:
             lines.append(f"{'':<8}  {'':<15}  → {finding.remedy}")
     return "\n".join(lines)
+
+
+def operator_table(report: OperatorReport) -> str:
+    """Return one line per operator, the costliest first, the runtime's call among them, and the sums."""
+    head = ("share", "ms", "#", "operator", "shapes", "attributes", "node")
+    rows = [(report.call_ms, ("", "(call)", "", "what calling the runtime costs", ""))]
+    if report.unattributed_ms > 0:
+        rows.append((report.unattributed_ms, ("", "(unattributed)", "", "operators without an estimate", "")))
+    rows += [(one.estimate_ms or 0.0, _words(number, one)) for number, one in enumerate(report.operators)]
+    lines: List[Sequence[str]] = [head]
+    for cost_ms, words in sorted(rows, key=lambda row: -row[0]):
+        known = not words[0] or report.operators[int(words[0])].estimate_ms is not None
+        cost = (f"{100 * cost_ms / report.wall_ms:.1f}%", f"{cost_ms:.4f}") if known else ("?", "?")
+        lines.append((*cost, *words))
+    return "\n".join((aligned(lines), *_sums(report)))
+
+
+def _words(number: int, operator: OperatorCost) -> Tuple[str, str, str, str, str]:
+    shapes = " + ".join(_shape(each) for each in operator.inputs if not each.constant)
+    shapes = f"{shapes} -> {' + '.join(_shape(each) for each in operator.outputs)}"
+    words = [f"{name}={value}" for name, value in operator.attributes.items()]
+    words += [] if operator.fused_into is None else [f"(fused into #{operator.fused_into})"]
+    words += [] if operator.problem is None else [f"({operator.problem})"]
+    # Converters name a tensor after all the modules around it: the innermost stand last.
+    name = operator.name
+    short = name if len(name) <= _LONGEST_NAME else "…" + name[-_LONGEST_NAME:]
+    return str(number), operator.operation, shapes, " ".join(words), short
+
+
+def _shape(tensor: TensorType) -> str:
+    return f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {tensor.dtype}"
+
+
+def _sums(report: OperatorReport) -> List[str]:
+    low, high = report.wall_interval_ms
+    label = "" if report.wall_confidence >= 0.95 else f" ({100 * report.wall_confidence:.0f}% only)"
+    lines = [
+        f"{len(report.operators)} operators {report.operators_ms:.4f} ms + call {report.call_ms:.4f} ms"
+        + (f" + unattributed {report.unattributed_ms:.4f} ms" if report.unattributed_ms > 0 else "")
+        + f" = {report.total_ms:.4f} ms",
+        f"measured without profiler: {report.wall_ms:.4f} ms, 95% interval {low:.4f} … {high:.4f} ms{label}",
+    ]
+    if report.additivity is not None:
+        lines.append(f"before scaling, the parts sum to {100 * report.additivity:.1f}% of that")
+    if report.profiler_inflation is not None:
+        lines.append(f"with the profiler on, the model takes {report.profiler_inflation:.2f} times as long")
+    return lines
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

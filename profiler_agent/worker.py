@@ -143,10 +143,10 @@ def affinity_text(usable: Tuple[int, ...], processors: int) -> str:
 
 def main() -> None:
     """Read an order, answer on standard output, and end without the runtime's own clean-up, which may crash."""
-    replies = _private_output()
+    replies = private_output()
     try:
         order = parse_order(sys.stdin.readline())
-        threading.Thread(target=_end_with_standard_input, daemon=True).start()
+        threading.Thread(target=end_with_standard_input, daemon=True).start()
         pin(order.settings.affinity)
         # More threads than processors made one runtime 500 times slower.
         threads = max(1, min(order.settings.threads, len(usable_processors())))
@@ -163,7 +163,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _end_with_standard_input() -> None:
+def end_with_standard_input() -> None:
     """Wait, asleep, for the end of standard input: the agent is gone, and the order with it."""
     sys.stdin.read()
     os._exit(1)
@@ -222,7 +222,7 @@ def _operations(block: JobBlock, order: WorkOrder, runtime: Runtime) -> Tuple[st
     return operation_texts(placed, runtime.own_provider)
 
 
-def _private_output() -> IO[str]:
+def private_output() -> IO[str]:
     """Keep standard output for replies alone: what a runtime prints goes to standard error."""
     private = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

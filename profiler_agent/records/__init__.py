@@ -19,6 +19,13 @@ from profiler_agent.records.events import (
 from profiler_agent.records.job import Job, JobBlock, Settings, format_job, parse_job
 from profiler_agent.records.machine import Environment, Machine, MachineState, TableKey
 from profiler_agent.records.measurement import Measurement, measurements_of
+from profiler_agent.records.operators import (
+    OperatorCost,
+    OperatorReport,
+    TensorType,
+    format_operator_report,
+    parse_operator_report,
+)
 from profiler_agent.records.provider import parse_provider, provider_text, same_provider, short_provider
 from profiler_agent.records.signs import NO_SIGNS, Signs
 from profiler_agent.records.version import SCHEMA_VERSION
@@ -39,18 +46,23 @@ __all__ = [
     "MachineState",
     "Measured",
     "Measurement",
+    "OperatorCost",
+    "OperatorReport",
     "RecordError",
     "Rejected",
     "Sentinel",
     "Settings",
     "Signs",
     "TableKey",
+    "TensorType",
     "Warned",
     "format_event",
     "format_job",
+    "format_operator_report",
     "measurements_of",
     "parse_event",
     "parse_job",
+    "parse_operator_report",
     "parse_provider",
     "provider_text",
     "same_provider",

@@ -37,6 +37,11 @@ def family_of_file(model: Path) -> str:
     return _FAMILY_OF_SUFFIX.get(model.suffix.lower(), "onnx")
 
 
+def family_of_runtime(identifier: str) -> str:
+    """Return the family of a runtime."""
+    return next(family for name, family, _ in _RUNTIMES if name == identifier)
+
+
 def known_runtimes() -> Tuple[str, ...]:
     """Return all runtime identifiers."""
     return tuple(identifier for identifier, _, _ in _RUNTIMES)

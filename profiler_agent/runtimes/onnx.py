@@ -15,8 +15,9 @@ from profiler_agent.errors import BadInputError, SessionError
 from profiler_agent.records import Settings, same_provider, short_provider
 from profiler_agent.runtimes import check_readable
 from profiler_agent.runtimes.inputs import input_shape, random_array
-from profiler_agent.runtimes.onnx_graph import has_rank, operator_names
-from profiler_agent.runtimes.onnx_profile import placed_nodes
+from profiler_agent.runtimes.onnx_files import has_rank
+from profiler_agent.runtimes.onnx_graph import operator_names
+from profiler_agent.runtimes.onnx_placement import placed_nodes
 from profiler_agent.runtimes.placement import PlacedOperator
 from profiler_agent.runtimes.session import Runtime
 
@@ -93,6 +94,10 @@ class OnnxSession:
         """Run one inference."""
         self._session.run_with_iobinding(self._binding)
 
+    def end_profiling(self) -> Path:
+        """Write the profile of a session that was opened for one, and return its file."""
+        return Path(self._session.end_profiling())
+
     def close(self) -> None:
         """Free the session's memory."""
         self._binding.clear_binding_inputs()
@@ -157,7 +162,27 @@ class OnnxRuntime:
 
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> OnnxSession:
         """Load a model and bind random inputs; see `Runtime.open`."""
-        session = _create(model, _options(settings), self._providers(settings))
+        return self._bound(model, _options(settings), settings, input_shapes)
+
+    def open_profiled(
+        self,
+        model: Path,
+        settings: Settings,
+        input_shapes: Dict[str, Tuple[int, ...]],
+        profile_prefix: Path,
+        optimized: Path,
+    ) -> OnnxSession:
+        """Load a model with the runtime's profiler on, and write the optimised graph; see `Runtime.open`."""
+        options = _options(settings)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
+        options.optimized_model_filepath = str(optimized)
+        return self._bound(model, options, settings, input_shapes)
+
+    def _bound(
+        self, model: Path, options: Any, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]
+    ) -> OnnxSession:
+        session = _create(model, options, self._providers(settings))
         inputs = _inputs(session, model, input_shapes, random.Random(settings.seed))
         memory = _memory(self.provider(settings), settings)
         try:

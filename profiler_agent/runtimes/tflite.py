@@ -115,8 +115,7 @@ class TfliteRuntime:
 
     def open(self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]) -> TfliteSession:
         """Load a model and set random inputs; see `Runtime.open`."""
-        interpreter = self._load(model, settings)
-        self._prepare(interpreter, model, input_shapes)
+        interpreter = self.prepare(model, settings, input_shapes)
         generator = random.Random(settings.seed)
         try:
             for details in interpreter.get_input_details():
@@ -127,6 +126,14 @@ class TfliteRuntime:
         except Exception as e:
             raise SessionError("runtime_error", f"{model.name} fails when run: {_first_line(e)}") from e
 
+    def prepare(
+        self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]], delegated: bool = True
+    ) -> Any:
+        """Return an interpreter with its tensors allocated, with the default delegates or none; see `Runtime.open`."""
+        interpreter = self._load(model, settings, delegated)
+        self._allocate(interpreter, model, input_shapes)
+        return interpreter
+
     def placement(
         self, model: Path, settings: Settings, input_shapes: Dict[str, Tuple[int, ...]]
     ) -> Tuple[PlacedOperator, ...]:
@@ -134,16 +141,16 @@ class TfliteRuntime:
         interpreter = self._load(model, settings)
         # A delegate that was asked for takes its operators at once, XNNPACK what is left when tensors are allocated.
         first = sum(one["op_name"] == DELEGATE for one in _details(interpreter))
-        self._prepare(interpreter, model, input_shapes)
+        self._allocate(interpreter, model, input_shapes)
         delegates = Delegates(self.provider(settings), first, _XNNPACK, _BUILTIN)
         return placed_operators(_details(interpreter), _tensors(interpreter), delegates)
 
-    def _load(self, model: Path, settings: Settings) -> Any:
+    def _load(self, model: Path, settings: Settings, delegated: bool = True) -> Any:
         check_readable(model)
         check_structure(model)
         provider = self.provider(settings)
         chosen: Dict[str, Any] = {}
-        if provider == _BUILTIN:
+        if provider == _BUILTIN or not delegated:
             resolvers = self._interface.OpResolverType
             chosen["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         elif provider != _XNNPACK:
@@ -163,7 +170,7 @@ class TfliteRuntime:
                 "not_placed", f"the delegate {name} cannot be loaded from {library}: {_first_line(e)}"
             ) from e
 
-    def _prepare(self, interpreter: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
+    def _allocate(self, interpreter: Any, model: Path, input_shapes: Dict[str, Tuple[int, ...]]) -> None:
         try:
             _resize(interpreter, input_shapes)
             interpreter.allocate_tensors()

@@ -25,7 +25,7 @@ _COMMANDS = (
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )
-_GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables."),)
+_GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),)
 _DEFECT = 1
 _INTERRUPTED = 130
 

@@ -1,23 +1,28 @@
-"""`searcher lut`: look into lookup tables."""
+"""`searcher lut`: look into lookup tables, and build them from the operators of models."""
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from searcher.artifacts import require_writable, write_text
 from searcher.cli import show
-from searcher.cli.options import Json
+from searcher.cli.options import Json, require_other_file
+from searcher.devices.device import LOCAL
+from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.tables.operators import operator_rows, operator_table, read_sources
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @group.callback()
 def tables() -> None:
-    """Look into lookup tables."""
+    """Look into lookup tables, and build them from operators."""
 
 
 @group.command("show")
@@ -30,3 +35,37 @@ def show_table(
         show.document(TABLE_DOCUMENT.dump(table))
     else:
         show.result(terminal.lookup_table(table))
+
+
+@group.command("build")
+def build_table(
+    from_ops: Annotated[list[Path], typer.Option("--from-ops", help="A report of `agent ops --out`; may be repeated.")],
+    more: Annotated[list[Path] | None, typer.Argument(help="More reports.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The table to write.")] = None,
+    rows: Annotated[Path | None, typer.Option(help="A CSV file to write: one row for each operator.")] = None,
+    device: Annotated[str, typer.Option("--device", help="What the device is called.")] = LOCAL,
+    as_json: Json = False,
+) -> None:
+    """Make a table, or rows of a dataset, of the operators of models that `agent ops` looked into."""
+    if out is None and rows is None:
+        raise BadInputError("nothing to write: give --out TABLE, --rows FILE.csv or both")
+    files = [*from_ops, *(more or ())]
+    for target in filter(None, (out, rows)):
+        for file in files:
+            require_other_file(target, file)
+    sources = read_sources(files)
+    if rows is not None:
+        require_writable(rows, "dataset")
+    if out is not None:
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        table = operator_table(sources, device, created)
+        TABLE_DOCUMENT.save(table, out)
+        if as_json:
+            show.document(TABLE_DOCUMENT.dump(table))
+        else:
+            show.result(terminal.lookup_table(table))
+            show.result(f"wrote {out}: estimates from {len(sources)} models, not measured alone")
+    if rows is not None:
+        write_text(rows, operator_rows(sources))
+        if not as_json:
+            show.result(f"wrote {rows}")

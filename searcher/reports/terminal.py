@@ -26,6 +26,8 @@ def lookup_table(table: LookupTable) -> Table:
         low, high = entry.interval_ms
         half_width_pct = 50 * (high - low) / entry.median_ms
         label = "" if entry.confidence >= 0.95 else f" ({100 * entry.confidence:.0f}% only)"
+        if entry.occurrences is not None:
+            label = f" (range of {entry.occurrences} estimates)"
         shown.add_row(
             block,
             f"{entry.median_ms:.4f}",

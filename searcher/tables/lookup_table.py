@@ -44,6 +44,9 @@ class Entry:
         peak_memory_bytes: what opening and running it added at most to a process's resident memory; None if unknown.
         file_bytes: size of the model's files; None in tables of before costs were measured.
         energy_mj: energy of one inference above the idle machine, in mJ; None where no power is told.
+        occurrences: None for a block that was measured by itself. For an operator's entry, which is an estimate from
+            the latency of whole models: how many operators the median is of; the interval is their range, and the
+            call is no part of it.
     """
 
     median_ms: float
@@ -57,6 +60,7 @@ class Entry:
     peak_memory_bytes: int | None = None
     file_bytes: int | None = None
     energy_mj: float | None = None
+    occurrences: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
@@ -89,15 +93,18 @@ class Provenance:
         created: UTC date and time, ISO 8601.
         device: the name by which the user reached the device.
         agent_version: version of the agent that measured.
-        journal_sha256: hash of the journal with all raw samples.
+        journal_sha256: hash of the journal with all raw samples; None for a table of estimates.
         versions: versions of the packages that exported the blocks.
+        estimated_from: None for a table of measured blocks. For one of estimates (`searcher lut build`): the models
+            whose operators they are, each with the hash of its report.
     """
 
     created: str
     device: str
     agent_version: str
-    journal_sha256: str
+    journal_sha256: str | None
     versions: Mapping[str, str]
+    estimated_from: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from onnx import helper
 from profiler_agent.errors import SessionError
 from profiler_agent.records import Failed, Measured, parse_event
 from profiler_agent.runtimes.inputs import input_shape
-from profiler_agent.runtimes.onnx_graph import has_rank, operator_names
+from profiler_agent.runtimes.onnx_files import has_rank
+from profiler_agent.runtimes.onnx_graph import operator_names
 from profiler_agent.runtimes.tflite_check import check_structure
 from searcher.devices.device import Device
 from searcher.devices.environments import interpreter_for

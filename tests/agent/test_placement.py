@@ -24,7 +24,7 @@ from profiler_agent.records import (
     short_provider,
 )
 from profiler_agent.runtimes import load_runtime
-from profiler_agent.runtimes.onnx_profile import placed_nodes
+from profiler_agent.runtimes.onnx_placement import placed_nodes
 from profiler_agent.runtimes.placement import PlacedOperator, operation_texts, require_placed, works_on_data
 from profiler_agent.worker import work
 from tests.agent.fakes import FakeClock, FakeRuntime
