@@ -22,7 +22,7 @@ def placed_nodes(profile: str) -> Tuple[PlacedOperator, ...]:
         profile: the text of the file that `end_profiling` names.
 
     Raises:
-        SessionError: it is no profile, or names no provider.
+        SessionError: it is no profile, or names no node or no provider.
     """
     try:
         events = json.loads(profile)
@@ -33,6 +33,8 @@ def placed_nodes(profile: str) -> Tuple[PlacedOperator, ...]:
                 nodes.setdefault(event["name"], _placed(event["args"]))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise SessionError("runtime_error", f"the profile of a run does not tell what ran where: {e!r}") from e
+    if not nodes:
+        raise SessionError("runtime_error", "the profile of a run tells of no node that was executed")
     return tuple(nodes.values())
 
 
