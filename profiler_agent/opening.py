@@ -31,9 +31,10 @@ def probe(settings: Settings, launch: Launch = launch_worker, blocks: Tuple[JobB
         AgentError: no runtime works; the message says why.
     """
     refusals = []
+    specimens = blocks if settings.asked_provider is not None else ()
     for identifier in resolve_runtime(settings.runtime):
         try:
-            for reply in launch(WorkOrder(identifier, settings, blocks, task=PROBE)):
+            for reply in launch(WorkOrder(identifier, settings, specimens, task=PROBE)):
                 if isinstance(reply, Ready):
                     return reply
                 if isinstance(reply, BlockFailed) and reply.code == BAD_ORDER:

@@ -27,6 +27,8 @@ _WITHOUT_DELEGATE = ("none", "cpu", _BUILTIN)
 # Where a delegate's library lies unless the option `library` says so; others have no usual name.
 _LIBRARIES = {"edgetpu": "libedgetpu.so.1"}
 _LIBRARY_OPTION = "library"
+# The interface has no public way; a version that drops this one gives no list, and an error only where one is needed.
+_LISTING = "_get_ops_details"
 # The convolution of the ONNX sentinel, channels last: 9,856 bytes, nearly all of them the same weight.
 _SENTINEL = zlib.decompress(
     base64.b64decode(
@@ -142,6 +144,8 @@ class TfliteRuntime:
         # A delegate that was asked for takes its operators at once, XNNPACK what is left when tensors are allocated.
         first = sum(one["op_name"] == DELEGATE for one in _details(interpreter))
         self._allocate(interpreter, model, input_shapes)
+        if settings.require is not None and not hasattr(interpreter, _LISTING):
+            raise SessionError("not_placed", f"{self._name} {self.version} does not tell what a delegate took")
         delegates = Delegates(self.provider(settings), first, _XNNPACK, _BUILTIN)
         return placed_operators(_details(interpreter), _tensors(interpreter), delegates)
 
@@ -181,8 +185,7 @@ class TfliteRuntime:
 
 
 def _details(interpreter: Any) -> List[Dict[str, Any]]:
-    # The interface has no public way; a version that drops this one gives no list, and no error.
-    return list(getattr(interpreter, "_get_ops_details", list)())
+    return list(getattr(interpreter, _LISTING, list)())
 
 
 def _tensors(interpreter: Any) -> Dict[int, Tuple[str, int]]:

@@ -107,6 +107,11 @@ def test_a_profile_that_does_not_tell_is_an_error(profile: str) -> None:
         placed_nodes(profile)
 
 
+def test_a_profile_without_nodes_is_no_model_without_operators() -> None:
+    with pytest.raises(SessionError, match="tells of no node"):
+        placed_nodes('[{"cat": "Session", "name": "model_run"}]')
+
+
 def test_a_node_without_outputs_counts_as_work() -> None:
     told = {"cat": "Node", "name": "x_kernel_time", "args": {"op_name": "X", "provider": CPU}}
     assert placed_nodes(json.dumps([told])) == (PlacedOperator("X", CPU, True),)
