@@ -24,6 +24,8 @@ def command(
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     runtime: options.Runtime = "onnx",
+    dtype: options.Dtype = "fp32",
+    data: options.Data = "digits",
     threads: options.Threads = 1,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
@@ -40,10 +42,11 @@ def command(
     request = ProfileRequest(
         space=space_named(space),
         device=Device(device, python, identity, known_hosts),
-        settings=options.settings(runtime, threads, affinity, optimization, tune, precision, rounds, samples),
+        settings=options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples),
         table=out,
         budget_s=budget_s,
         overwrite=overwrite,
+        data=data,
     )
     table = show.run(profile_space(request))
     if as_json:

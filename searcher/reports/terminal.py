@@ -14,11 +14,15 @@ from searcher.verification.verification import Verdict, Verification
 def lookup_table(table: LookupTable) -> Table:
     """Return a lookup table's blocks with their medians and intervals."""
     key = table.key
-    title = f"{table.space} on {key.device_fingerprint}: {key.runtime} {key.runtime_version}, {key.threads} thread(s)"
+    runtime = f"{key.runtime} {key.runtime_version}"
+    title = f"{table.space} on {key.device_fingerprint}: {runtime}, {key.precision}, {key.threads} thread(s)"
     if key.tuned:
         title += f", tuned ({key.tuning})"
     shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
     shown.add_column("converged")
+    judged = any(entry.numerical_error is not None for entry in table.entries.values())
+    if judged:
+        shown.add_column("‖q-f‖ ÷ ‖f‖", justify="right")
     for block, entry in table.entries.items():
         low, high = entry.interval_ms
         half_width_pct = 50 * (high - low) / entry.median_ms
@@ -29,10 +33,15 @@ def lookup_table(table: LookupTable) -> Table:
             f"{low:.4f} … {high:.4f}{label}",
             f"{half_width_pct:.1f}",
             "yes" if entry.converged else "no",
+            *([_norm(entry.numerical_error)] if judged else ()),
         )
     if table.noise_floor_pct is not None:
         shown.caption = f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
     return shown
+
+
+def _norm(numerical_error: float | None) -> str:
+    return "" if numerical_error is None else f"{numerical_error:.1e}"
 
 
 def search_result(result: SearchResult, count: int = 5) -> Table:

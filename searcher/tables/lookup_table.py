@@ -39,6 +39,8 @@ class Entry:
         converged: whether the interval is as narrow as the job asked.
         operations: operators of the graph as the runtime optimised it.
         model_sha256: hash of the model file that was measured.
+        numerical_error: how far the file's outputs on real inputs are from those of its fp32 file, relative to them,
+            by Euclidean norms; None for fp32.
     """
 
     median_ms: float
@@ -49,6 +51,7 @@ class Entry:
     converged: bool
     operations: tuple[str, ...]
     model_sha256: str
+    numerical_error: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
@@ -65,6 +68,8 @@ class Entry:
             raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
         if self.rounds < 1 or self.samples < 1:
             raise ValueError(f"nothing was measured in {self.rounds} rounds with {self.samples} samples")
+        if self.numerical_error is not None and not 0 <= self.numerical_error < math.inf:
+            raise ValueError(f"a numerical error is a norm, not {self.numerical_error}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Provenance:
         agent_version: version of the agent that measured.
         journal_sha256: hash of the journal with all raw samples.
         versions: versions of the packages that exported the blocks.
+        calibration: the data, and the activations made of it, that quantised blocks were calibrated and judged on;
+            None for fp32.
     """
 
     created: str
@@ -84,6 +91,7 @@ class Provenance:
     agent_version: str
     journal_sha256: str
     versions: Mapping[str, str]
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
