@@ -77,7 +77,9 @@ def quantised(values: Floats, dtype: Any, scale: float, zero_point: int) -> NDAr
     if wanted.kind in "iu":
         limits = np.iinfo(wanted)
         reals = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max)
-    return reals.astype(wanted)
+    # What is too large for half precision becomes infinite: `relative_error` refuses what comes of it.
+    with np.errstate(over="ignore"):
+        return reals.astype(wanted)
 
 
 def dequantised(values: NDArray[Any], scale: float, zero_point: int) -> Floats:

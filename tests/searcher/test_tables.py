@@ -74,6 +74,28 @@ def test_filling_keeps_medians_intervals_and_where_they_come_from() -> None:
     assert filled.provenance.journal_sha256 == "def"
 
 
+def test_filling_keeps_how_far_off_blocks_are_and_what_they_were_calibrated_on() -> None:
+    taken = measurement("b", (1.0,) * 6)
+    done = Done("job", 1, 0, 6, 1.0, None, None, STATE)
+    result = collect([Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *taken.rounds, done])
+    models = [ExportedModel("b", Path("b.onnx"), "abc", 0.03)]
+    filled = fill_table("space", "local", "now", result, models, {}, "def", "digits")
+    assert filled.entry("b").numerical_error == 0.03
+    assert filled.provenance.calibration == "digits"
+
+
+def test_a_table_of_before_number_types_is_read_and_does_not_mix_with_int8(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    plain = TABLE_DOCUMENT.dump(small_table())
+    del plain["provenance"]["calibration"]
+    for entry in plain["entries"].values():
+        del entry["numerical_error"]
+    path.write_text(json.dumps(plain))
+    assert TABLE_DOCUMENT.load(path) == small_table()
+    with pytest.raises(KeyMismatchError, match="precision was 'fp32', is 'int8'"):
+        require_same_key(KEY, replace(KEY, precision="int8"))
+
+
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
     taken = measurement("b", (1.0,) * 6)
     hello, failed = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Failed("job", "c", "x", "why")
@@ -136,6 +158,8 @@ def spoiled(**changes: Any) -> str:
         (with_entry(confidence=1.1), "entries.b: a confidence lies between 0 and 1, not at 1.1"),
         (with_entry(rounds=0), "entries.b: nothing was measured in 0 rounds"),
         (with_entry(samples=-1), "entries.b: nothing was measured"),
+        (with_entry(numerical_error=-0.1), "entries.b: a numerical error is a norm, not -0.1"),
+        (with_entry(numerical_error="inf"), "entries.b: a numerical error is a norm, not inf"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
