@@ -116,7 +116,7 @@ def _with_relus_requantising(model: bytes) -> bytes:
     """Return the model with QUANTIZE for each int8 RELU whose output cannot say less than zero.
 
     Both compute the same: a wider range is mapped to one that begins at zero, and what lies below is cut off. But
-    XNNPACK computes QUANTIZE, and leaves an int8 RELU to a kernel that takes ten times as long as the convolution.
+    XNNPACK computes QUANTIZE, and leaves an int8 RELU to a kernel that takes longer than the convolution behind it.
     """
     parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
     code = schema.OperatorCodeT()
