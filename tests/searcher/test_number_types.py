@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +220,12 @@ def test_calibration_is_the_same_each_time_and_tells_what_it_is(calibration: Cal
     assert calibration_for(NasBench201(cells_per_stage=2), "digits").identity != calibration.identity
     with pytest.raises(BadInputError, match="the images of digits have 32 pixels a side, those of the space 64"):
         calibration_for(NasBench201(image_size=64), "digits")
+
+
+def test_calibration_takes_photographs_too(calibration: Calibration, data_file: Callable[[str], Path]) -> None:
+    photographs = calibration_for(TINY, f"cifar10:{data_file('cifar10_subset.npz')}")
+    assert photographs.identity.startswith("cifar10, 64 images and 32 held out")
+    assert photographs.held_out.keys() == calibration.held_out.keys()
 
 
 def test_settled_batch_norms_have_seen_the_batch() -> None:
