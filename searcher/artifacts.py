@@ -24,11 +24,14 @@ class ExportedModel:
         name: the block's key or the architecture's text; identifies the model in a job.
         path: where the file lies on the host.
         sha256: hexadecimal hash of the file's bytes.
+        numerical_error: how far its outputs on real inputs are from those of the fp32 file it was made from,
+            relative to them, by Euclidean norms; None for an fp32 file.
     """
 
     name: str
     path: Path
     sha256: str
+    numerical_error: float | None = None
 
 
 def sha256_of(path: Path) -> str:

@@ -23,10 +23,11 @@ _NUMBERS = "biufc"
 _MOST_BYTES = 2**31
 # The input, the runtime's copy of it, an output as large, and something to work with.
 _COPIES = 4
+_QUANTISED = (numpy.dtype(numpy.int8), numpy.dtype(numpy.uint8))
 
 
 def random_array(shape: Sequence[int], dtype: Any, generator: random.Random) -> Any:
-    """Return an array of standard normal floats, of small non-negative integers, or of booleans.
+    """Return an array of standard normal floats, of quantised values, of small non-negative integers, or of booleans.
 
     Args:
         shape: its dimensions.
@@ -39,8 +40,11 @@ def random_array(shape: Sequence[int], dtype: Any, generator: random.Random) -> 
         batch = values[start : start + _BATCH_VALUES]
         if array.dtype.kind == "f":
             batch[:] = _standard_normal(batch.size, generator)
+        elif array.dtype in _QUANTISED:
+            # Eight bits hold quantised amounts, which use the whole range.
+            batch[:] = numpy.floor(_uniform(batch.size, generator) * 256) + numpy.iinfo(array.dtype).min
         else:
-            # Integer inputs are indices more often than amounts: 0 and 1 stay inside the smallest table.
+            # Other integers are indices more often than amounts: 0 and 1 stay inside the smallest table.
             batch[:] = _uniform(batch.size, generator) < 0.5
     return array
 

@@ -10,10 +10,10 @@ import typer
 
 from searcher.artifacts import ExportedModel, cache_folder, replacing
 from searcher.cli import show
-from searcher.cli.options import Cells, Json, Runtime, Space
+from searcher.cli.options import Cells, Data, Dtype, Json, Runtime, Space
 from searcher.errors import BadInputError
-from searcher.export.exporter import exporter_for
 from searcher.spaces.catalogue import space_named
+from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.profile_space import export_blocks
 
 
@@ -23,11 +23,13 @@ def command(
     space: Space = "nasbench201",
     cells: Cells = 5,
     runtime: Runtime = "onnx",
+    dtype: Dtype = "fp32",
+    data: Data = "digits",
     as_json: Json = False,
 ) -> None:
     """Write files with random weights: ONNX, or TFLite for a runtime of that family."""
     searched = space_named(space, cells)
-    exporter = exporter_for(runtime)
+    exporter = prepare_exporter(searched, runtime, dtype, data)
     if architecture is None:
         models = show.run(export_blocks(searched, exporter))
         targets = [out / f"{model.name}{model.path.suffix}" for model in models]
@@ -37,13 +39,19 @@ def command(
     for model, target in zip(models, targets, strict=True):
         _copy(model, target)
     if as_json:
-        written = [
-            {"name": model.name, "file": str(target), "sha256": model.sha256}
-            for model, target in zip(models, targets, strict=True)
-        ]
+        written = [_described(model, target) for model, target in zip(models, targets, strict=True)]
         show.document({"space": space, "models": written})
     else:
         show.result(f"wrote {len(models)} file(s) to {out}")
+
+
+def _described(model: ExportedModel, target: Path) -> dict[str, str | float | None]:
+    return {
+        "name": model.name,
+        "file": str(target),
+        "sha256": model.sha256,
+        "numerical_error": model.numerical_error,
+    }
 
 
 def _copy(model: ExportedModel, target: Path) -> None:

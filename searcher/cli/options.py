@@ -11,6 +11,7 @@ import typer
 
 from profiler_agent.records import RecordError, Settings
 from searcher.errors import BadInputError
+from searcher.spaces.block import DTYPES
 
 DEFAULTS = Settings()
 
@@ -21,6 +22,8 @@ Python = Annotated[str | None, typer.Option(help="Python on the device, with num
 Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
 KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
 Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
+Dtype = Annotated[str, typer.Option(help=f"Numbers to compute with: {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")]
+Data = Annotated[str, typer.Option(help="Images to calibrate fp16 and int8 on: digits or cifar10:PATH.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
 Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
@@ -38,6 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 def settings(
     runtime: str,
+    dtype: str,
     threads: int,
     affinity: str | None,
     optimization: str,
@@ -54,6 +58,7 @@ def settings(
     try:
         return Settings(
             runtime=runtime,
+            precision=dtype,
             threads=threads,
             affinity=None if affinity is None else _processors(affinity),
             optimization=optimization,

@@ -25,6 +25,8 @@ def command(
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     runtime: options.Runtime = "onnx",
+    dtype: options.Dtype = "fp32",
+    data: options.Data = "digits",
     threads: options.Threads = 1,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
@@ -44,7 +46,7 @@ def command(
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
-    settings = options.settings(runtime, threads, affinity, optimization, tune, precision, rounds, samples)
+    settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
     request = ProfileRequest(
         space=space_named(space),
@@ -53,6 +55,7 @@ def command(
         table=out,
         budget_s=budget_s,
         overwrite=overwrite,
+        data=data,
     )
     table = show.run(profile_space(request))
     if as_json:

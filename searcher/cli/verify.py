@@ -25,6 +25,7 @@ def command(
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
+    data: options.Data = "digits",
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
     as_json: options.Json = False,
@@ -39,6 +40,7 @@ def command(
         device=Device(device, python, identity, known_hosts),
         settings=settings_of_search(found, precision, rounds, samples),
         top=top,
+        data=data,
     )
     verified = show.run(verify_search(request))
     VERIFICATION_DOCUMENT.save(verified, out)

@@ -1,7 +1,8 @@
 """The sum over blocks: what a network costs is one call of the runtime and what its blocks cost beside theirs.
 
 Every entry of a table holds one call of the runtime; a network pays it once. The blocks counted are those of the
-space's computation form: dead edges pruned, identical pools merged, as the runtime executes them.
+space's computation form: dead edges pruned, identical pools merged, as the runtime executes them. A space knows no
+number type: its blocks are looked up in that of the table's key, and entries of another are as good as missing.
 """
 
 from __future__ import annotations
@@ -25,16 +26,15 @@ class BlockSum:
         """
         if table.space != space.name:
             raise BadInputError(f"the table is of the space {table.space!r}, not of {space.name!r}")
-        missing = [block.key for block in space.all_blocks() if block.key not in table.entries]
+        keys = {block: block.in_dtype(table.key.precision).key for block in (CALL_OVERHEAD, *space.all_blocks())}
+        missing = [key for key in keys.values() if key not in table.entries]
         if missing:
             others = f" and {len(missing) - 1} more blocks" if len(missing) > 1 else ""
             raise MissingBlockError(f"the table lacks {missing[0]}{others} of the space {space.name}")
         self._space = space
-        self._call_ms = table.entry(CALL_OVERHEAD.key).median_ms
+        self._call_ms = table.entry(keys[CALL_OVERHEAD]).median_ms
         self._own_ms = {
-            block: table.entry(block.key).median_ms - self._call_ms
-            for block in space.all_blocks()
-            if block != CALL_OVERHEAD
+            block: table.entry(key).median_ms - self._call_ms for block, key in keys.items() if block != CALL_OVERHEAD
         }
 
     def latency_ms(self, architecture: Architecture) -> float:

@@ -1,26 +1,37 @@
-"""Blocks and whole networks as files of one format, cached by a hash of all that they are made from."""
+"""Blocks and whole networks as files of one format and number type, cached by a hash of all that they are made from.
+
+A file of fp16 or int8 is converted from an fp32 file of the same weights, whose batch norms are settled on real
+activations, and judged against that file on activations of other images.
+"""
 
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from searcher.artifacts import ExportedModel
-from searcher.errors import BadInputError
+from searcher.artifacts import ExportedModel, replacing
+from searcher.errors import BadInputError, SearcherError
+from searcher.export.calibration import Calibration, Inference, relative_error, single_inferences
 from searcher.export.recipe import Recipe, export_cached
+from searcher.networks.activations import settle_batch_norms
 from searcher.networks.blocks import build_block
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.spaces.architecture import Architecture
-from searcher.spaces.block import BlockSpec, Shape
+from searcher.spaces.block import CALL_OVERHEAD, DTYPES, FP32, BlockSpec, Shape
 from searcher.spaces.nasbench201 import NasBench201
 
 # A module is imported only when its format is asked for: what it needs may not be installed, and takes long to load.
 _FORMATS = {"onnx": "searcher.export.to_onnx", "tflite": "searcher.export.to_tflite"}
+_CONVERSIONS = {"onnx": "searcher.export.convert_onnx", "tflite": "searcher.export.convert_tflite"}
+_EXTRAS = {"onnx": "search", "tflite": "tflite-export"}
 _FORMAT_OF_RUNTIME = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -41,32 +52,73 @@ class _Format(Protocol):
     def write(self, module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None: ...
 
 
+class _Conversion(Protocol):
+    """What a module offers that turns fp32 files of a format into those of other numbers."""
+
+    CONVERSION: Mapping[str, int | str]
+
+    def conversion_versions(self) -> dict[str, str]: ...
+
+    def convert(self, exact: Path, path: Path, dtype: str, inferences: Sequence[Inference]) -> None: ...
+
+    def outputs(self, model: Path, inferences: Sequence[Inference]) -> list[NDArray[Any]]: ...
+
+
 @dataclass(frozen=True)
 class Exporter:
-    """Writes modules in one format; made by `exporter_for`."""
+    """Writes modules in one format and number type; made by `exporter_for`.
+
+    Attributes:
+        dtype: numbers that the files compute with.
+        calibration: real activations for files that are not of fp32; None until `calibrated_on` gives them.
+    """
 
     _format: _Format
+    _conversion: _Conversion | None = None
+    dtype: str = FP32
+    calibration: Calibration | None = None
 
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the packages that write the files."""
-        return self._format.exporter_versions()
+        converting = {} if self._conversion is None else self._conversion.conversion_versions()
+        return {**self._format.exporter_versions(), **converting}
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `calibrated_on` must come before anything is exported."""
+        return self._conversion is not None
+
+    @property
+    def calibration_identity(self) -> str | None:
+        """What the files are calibrated and judged on; None for fp32."""
+        return None if self.calibration is None else self.calibration.identity
+
+    def calibrated_on(self, calibration: Calibration) -> Exporter:
+        """Return an exporter whose files are calibrated and judged on these activations."""
+        return replace(self, calibration=calibration)
 
     def export_block(self, spec: BlockSpec, folder: Path) -> ExportedModel:
-        """Write a block with random weights; its name is the block's key.
+        """Write a block with random weights, in the exporter's numbers; its name is the block's key in them.
 
         Args:
-            spec: the block.
+            spec: the block; its own number type does not matter.
             folder: where exported files are kept and looked for.
 
         Raises:
-            BadInputError: the folder cannot be written or read.
+            BadInputError: the folder cannot be written or read, or no activations fit the block.
+            SearcherError: the file computes no finite numbers.
         """
+        key = spec.in_dtype(self.dtype).key
+        if self._conversion is not None and spec.operation == CALL_OVERHEAD.operation:
+            # Nothing is computed, in whatever numbers: calling the runtime is the same.
+            exact = Exporter(self._format).export_block(spec, folder)
+            return replace(exact, name=key, numerical_error=0.0)
         return export_cached(
-            spec.key,
-            self._recipe(spec.key),
-            lambda: build_block(spec),
-            lambda module, path: self._format.write(module, spec.input_shapes, path),
+            key,
+            self._recipe(key),
+            lambda: build_block(spec.in_dtype(FP32)),
+            lambda module, path: self._write(module, spec.input_shapes, path, key),
             folder,
         )
 
@@ -79,7 +131,8 @@ class Exporter:
             folder: where exported files are kept and looked for.
 
         Raises:
-            BadInputError: the folder cannot be written or read.
+            BadInputError: the folder cannot be written or read, or the calibration has no images of this size.
+            SearcherError: the file computes no finite numbers.
         """
         shape: Shape = (1, 3, space.image_size, space.image_size)
         name = space.format(architecture)
@@ -87,29 +140,57 @@ class Exporter:
             name,
             self._recipe(f"{space!r} {name}"),
             lambda: NasBench201Network(space, architecture),
-            lambda module, path: self._format.write(module, (shape,), path),
+            lambda module, path: self._write(module, (shape,), path, name),
             folder,
         )
 
     def _recipe(self, identity: str) -> Recipe:
-        return Recipe(identity, self._format.SUFFIX, self._format.EXPORTER, self.versions)
+        options = dict(self._format.EXPORTER)
+        if self._conversion is not None:
+            options.update(self._conversion.CONVERSION)
+        return Recipe(identity, self._format.SUFFIX, options, self.versions, self.dtype, self.calibration_identity)
+
+    def _write(self, module: nn.Module, input_shapes: Sequence[Shape], path: Path, name: str) -> float | None:
+        """Write a file and return its numerical error, or None for fp32."""
+        if self._conversion is None:
+            self._format.write(module, input_shapes, path)
+            return None
+        if self.calibration is None:
+            raise BadInputError(f"files of {self.dtype} are calibrated on real images, and there are none")
+        calibrating = self.calibration.calibrating_batches(input_shapes)
+        held_out = single_inferences(self.calibration.held_out_batches(input_shapes))
+        settle_batch_norms(module, [torch.from_numpy(batch) for batch in calibrating])
+        with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
+            exact = Path(folder) / f"exact{self._format.SUFFIX}"
+            self._format.write(module, input_shapes, exact)
+            self._conversion.convert(exact, temporary, self.dtype, single_inferences(calibrating))
+            results = [self._conversion.outputs(model, held_out) for model in (temporary, exact)]
+            try:
+                return relative_error(*results)
+            except ValueError as e:
+                raise SearcherError(f"{name} in {self.dtype} has no numerical error: {e}") from e
 
 
-def exporter_for(runtime: str) -> Exporter:
+def exporter_for(runtime: str, dtype: str = FP32) -> Exporter:
     """Return what writes the files that a runtime reads.
 
     Args:
         runtime: an identifier or a family.
+        dtype: numbers to compute with; all but fp32 need `Exporter.calibrated_on` before anything is exported.
 
     Raises:
-        BadInputError: it is unknown, or the packages that write its files are not installed.
+        BadInputError: one of them is unknown, or the packages that write its files are not installed.
     """
     if runtime not in _FORMAT_OF_RUNTIME:
         raise BadInputError(f"unknown runtime {runtime!r}; choose one of {', '.join(_FORMAT_OF_RUNTIME)}")
-    module = _FORMATS[_FORMAT_OF_RUNTIME[runtime]]
+    if dtype not in DTYPES:
+        raise BadInputError(f"unknown number type {dtype!r}; choose one of {', '.join(DTYPES)}")
+    name = _FORMAT_OF_RUNTIME[runtime]
     try:
-        return Exporter(cast(_Format, importlib.import_module(module)))
+        written = cast(_Format, importlib.import_module(_FORMATS[name]))
+        converted = None if dtype == FP32 else cast(_Conversion, importlib.import_module(_CONVERSIONS[name]))
     except ModuleNotFoundError as e:
         raise BadInputError(
-            f"writing files for {runtime} needs {e.name}: pip install 'profiler-agent[tflite-export]'"
+            f"writing {dtype} files for {runtime} needs {e.name}: pip install 'profiler-agent[{_EXTRAS[name]}]'"
         ) from e
+    return Exporter(written, converted, dtype)

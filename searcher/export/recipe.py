@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from searcher.artifacts import ExportedModel, sha256_of
+from searcher.artifacts import ExportedModel, sha256_of, write_text
 from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
+from searcher.spaces.block import FP32
 
 WEIGHTS_SEED = 0
 
@@ -28,12 +30,16 @@ class Recipe:
         exporter: everything about the exporter that changes its files: its options, and a number of its own that is
             raised with its code.
         versions: of the packages that write the file.
+        dtype: numbers that it computes with.
+        calibration: identity of the data that it is calibrated and judged on; None for fp32.
     """
 
     identity: str
     suffix: str
     exporter: Mapping[str, int | str]
     versions: Mapping[str, str]
+    dtype: str = FP32
+    calibration: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -44,6 +50,8 @@ class Recipe:
                 "weights_seed": WEIGHTS_SEED,
                 "exporter": dict(self.exporter),
                 "versions": dict(self.versions),
+                "dtype": self.dtype,
+                "calibration": self.calibration,
             },
             sort_keys=True,
         )
@@ -51,7 +59,11 @@ class Recipe:
 
 
 def export_cached(
-    name: str, recipe: Recipe, build: Callable[[], nn.Module], write: Callable[[nn.Module, Path], None], folder: Path
+    name: str,
+    recipe: Recipe,
+    build: Callable[[], nn.Module],
+    write: Callable[[nn.Module, Path], float | None],
+    folder: Path,
 ) -> ExportedModel:
     """Return the file of a recipe; build and write it if the folder does not have it.
 
@@ -59,7 +71,7 @@ def export_cached(
         name: of the model in jobs and tables.
         recipe: what the file is made from.
         build: makes the module; its weights are set here.
-        write: writes the module, atomically.
+        write: writes the module, atomically, and returns its numerical error, or None for fp32.
         folder: where exported files are kept and looked for.
 
     Raises:
@@ -67,12 +79,40 @@ def export_cached(
     """
     path = folder / recipe.file_name
     try:
-        if not path.exists():
-            module = build()
-            initialise(module, torch.Generator().manual_seed(WEIGHTS_SEED))
-            write(module.eval(), path)
-        return ExportedModel(name, path, sha256_of(path))
+        kept = _kept(name, path, recipe.dtype)
+        if kept is not None:
+            return kept
+        module = build()
+        initialise(module, torch.Generator().manual_seed(WEIGHTS_SEED))
+        numerical_error = write(module.eval(), path)
+        made = ExportedModel(name, path, sha256_of(path), numerical_error)
+        if made.numerical_error is not None:
+            text = json.dumps({"sha256": made.sha256, "numerical_error": made.numerical_error})
+            write_text(_judgement(path), text + "\n")
+        return made
     except OSError as e:
         raise BadInputError(
             f"cannot keep exported files in {folder}: {e.strerror or e}; PROFILER_CACHE can name another folder"
         ) from e
+
+
+def _judgement(path: Path) -> Path:
+    """Return where the numerical error of a file is kept: beside it."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _kept(name: str, path: Path, dtype: str) -> ExportedModel | None:
+    """Return a file that is there, with its numerical error; None if either is missing or they do not fit."""
+    if not path.exists():
+        return None
+    sha256 = sha256_of(path)
+    if dtype == FP32:
+        return ExportedModel(name, path, sha256)
+    try:
+        judged = json.loads(_judgement(path).read_text(encoding="utf-8"))
+        numerical_error = judged["numerical_error"] if judged["sha256"] == sha256 else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(numerical_error, float) or not math.isfinite(numerical_error):
+        return None
+    return ExportedModel(name, path, sha256, numerical_error)

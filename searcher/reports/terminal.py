@@ -14,7 +14,8 @@ from searcher.verification.verification import Verdict, Verification
 def lookup_table(table: LookupTable) -> Table:
     """Return a lookup table's blocks with their medians and intervals."""
     key = table.key
-    title = f"{table.space} on {key.device_fingerprint}: {key.runtime} {key.runtime_version}, {key.threads} thread(s)"
+    runtime = f"{key.runtime} {key.runtime_version}"
+    title = f"{table.space} on {key.device_fingerprint}: {runtime}, {key.precision}, {key.threads} thread(s)"
     if key.tuned:
         title += f", tuned ({key.tuning})"
     shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
@@ -22,6 +23,9 @@ def lookup_table(table: LookupTable) -> Table:
     costs = _cost_columns(table)
     for heading in costs:
         shown.add_column(heading, justify="right")
+    judged = any(entry.numerical_error is not None for entry in table.entries.values())
+    if judged:
+        shown.add_column("‖q-f‖ ÷ ‖f‖", justify="right")
     for block, entry in table.entries.items():
         low, high = entry.interval_ms
         half_width_pct = 50 * (high - low) / entry.median_ms
@@ -35,6 +39,7 @@ def lookup_table(table: LookupTable) -> Table:
             f"{half_width_pct:.1f}",
             "yes" if entry.converged else "no",
             *(cells.get(block, "") for cells in costs.values()),
+            *([_norm(entry.numerical_error)] if judged else ()),
         )
     if table.noise_floor_pct is not None:
         shown.caption = f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
@@ -52,6 +57,10 @@ def _cost_columns(table: LookupTable) -> dict[str, dict[str, str]]:
         "energy mJ": {block: f"{one.energy_mj:.3g}" for block, one in entries if one.energy_mj is not None},
     }
     return {heading: cells for heading, cells in columns.items() if cells}
+
+
+def _norm(numerical_error: float | None) -> str:
+    return "" if numerical_error is None else f"{numerical_error:.1e}"
 
 
 def search_result(result: SearchResult, count: int = 5) -> Table:

@@ -18,11 +18,14 @@ The operations:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from searcher.errors import BadInputError
 
 Shape = tuple[int, int, int, int]
+
+FP32, FP16, INT8 = "fp32", "fp16", "int8"
+DTYPES = (FP32, FP16, INT8)
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -41,7 +44,7 @@ class BlockSpec:
         groups: groups of the convolution; 1 where there is none.
         activation: activation fused after the operation, such as `relu`, or None. A ReLU that the operation's
             own name speaks of is no part of it.
-        dtype: numbers that it computes with: `fp32`.
+        dtype: numbers that it computes with: one of DTYPES, though nothing here depends on it.
 
     Raises:
         BadInputError: a name that no key can hold, no input, or a size that is not positive.
@@ -55,7 +58,7 @@ class BlockSpec:
     padding: int = 0
     groups: int = 1
     activation: str | None = None
-    dtype: str = "fp32"
+    dtype: str = FP32
 
     def __post_init__(self) -> None:
         words = [self.operation, self.dtype] + ([] if self.activation is None else [self.activation])
@@ -80,6 +83,10 @@ class BlockSpec:
         numbers = f"k{self.kernel}-s{self.stride}-p{self.padding}-g{self.groups}-{shapes}-to{self.output_channels}"
         activation = "" if self.activation is None else f"-{self.activation}"
         return f"{self.operation}-{numbers}{activation}-{self.dtype}"
+
+    def in_dtype(self, dtype: str) -> BlockSpec:
+        """Return the same block computed with other numbers."""
+        return replace(self, dtype=dtype)
 
 
 CALL_OVERHEAD = BlockSpec("identity", ((1, 1, 1, 1),), output_channels=1)

@@ -20,6 +20,7 @@ def fill_table(
     models: Sequence[ExportedModel],
     versions: Mapping[str, str],
     journal_sha256: str,
+    calibration: str | None = None,
 ) -> LookupTable:
     """Fill a table from one job.
 
@@ -31,12 +32,13 @@ def fill_table(
         models: the exported blocks; their names are the blocks' keys.
         versions: of the packages that exported them.
         journal_sha256: hash of the journal's bytes.
+        calibration: what the blocks were calibrated on; None for fp32.
 
     Raises:
         MeasurementFailedError: a block could not be measured, or what was measured is no latency.
     """
     result.require_complete()
-    hashes = {model.name: model.sha256 for model in models}
+    files = {model.name: model for model in models}
     costs = {event.block_id: event for event in result.events if isinstance(event, Costs)}
     sentinel_ns, floor_pct = result.done.sentinel_ns, result.done.noise_floor_pct
     target = result.hello.settings.target_half_width_pct
@@ -50,10 +52,11 @@ def fill_table(
             agent_version=result.hello.agent_version,
             journal_sha256=journal_sha256,
             versions=dict(versions),
+            calibration=calibration,
         ),
         entries={
             measurement.block_id: _entry(
-                measurement, target, hashes[measurement.block_id], costs.get(measurement.block_id)
+                measurement, target, files[measurement.block_id], costs.get(measurement.block_id)
             )
             # Sorted, so that the difference of two tables shows what changed and not what came first.
             for measurement in sorted(result.measurements, key=lambda one: one.block_id)
@@ -63,7 +66,7 @@ def fill_table(
     )
 
 
-def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256: str, costs: Costs | None) -> Entry:
+def _entry(measurement: Measurement, target_half_width_pct: float, model: ExportedModel, costs: Costs | None) -> Entry:
     low, high, confidence = measurement.interval_ms
     try:
         return Entry(
@@ -74,7 +77,8 @@ def _entry(measurement: Measurement, target_half_width_pct: float, model_sha256:
             samples=measurement.sample_count,
             converged=measurement.converged(target_half_width_pct),
             operations=measurement.operations,
-            model_sha256=model_sha256,
+            model_sha256=model.sha256,
+            numerical_error=model.numerical_error,
             peak_memory_bytes=None if costs is None else costs.peak_memory_bytes,
             file_bytes=None if costs is None else costs.file_bytes,
             energy_mj=None if costs is None else costs.energy_mj,

@@ -47,6 +47,8 @@ class Entry:
         occurrences: None for a block that was measured by itself. For an operator's entry, which is an estimate from
             the latency of whole models: how many operators the median is of; the interval is their range, and the
             call is no part of it.
+        numerical_error: how far the file's outputs on real inputs are from those of its fp32 file, relative to them,
+            by Euclidean norms; None for fp32.
     """
 
     median_ms: float
@@ -61,6 +63,7 @@ class Entry:
     file_bytes: int | None = None
     energy_mj: float | None = None
     occurrences: int | None = None
+    numerical_error: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
@@ -83,6 +86,8 @@ class Entry:
             raise ValueError("a size is not negative")
         if self.energy_mj is not None and not (math.isfinite(self.energy_mj) and self.energy_mj > 0):
             raise ValueError(f"an energy is positive, not {self.energy_mj} mJ")
+        if self.numerical_error is not None and not 0 <= self.numerical_error < math.inf:
+            raise ValueError(f"a numerical error is a norm, not {self.numerical_error}")
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Provenance:
         versions: versions of the packages that exported the blocks.
         estimated_from: None for a table of measured blocks. For one of estimates (`searcher lut build`): the models
             whose operators they are, each with the hash of its report.
+        calibration: the data, and the activations made of it, that quantised blocks were calibrated and judged on;
+            None for fp32.
     """
 
     created: str
@@ -105,6 +112,7 @@ class Provenance:
     journal_sha256: str | None
     versions: Mapping[str, str]
     estimated_from: Mapping[str, str] | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

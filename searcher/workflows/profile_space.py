@@ -13,11 +13,12 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
 from searcher.devices.environments import interpreter_for
 from searcher.errors import BadInputError
-from searcher.export.exporter import Exporter, exporter_for
+from searcher.export.exporter import Exporter
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
+from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
 
 
@@ -28,6 +29,7 @@ class ProfileRequest:
     Attributes:
         budget_s: seconds after which no new round of measuring starts; None for no bound.
         overwrite: replace an existing table also when its key differs.
+        data: images that blocks of other numbers than fp32 are calibrated and judged on.
     """
 
     space: NasBench201
@@ -36,6 +38,7 @@ class ProfileRequest:
     table: Path
     budget_s: float | None = None
     overwrite: bool = False
+    data: str = "digits"
 
 
 def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[LookupTable]:
@@ -56,16 +59,17 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     existing = TABLE_DOCUMENT.load(request.table) if request.table.is_file() and not request.overwrite else None
     TABLE_DOCUMENT.require_writable(request.table)
     require_writable(journal_path(request.table), "journal")
-    exporter = exporter_for(request.settings.runtime)
+    settings = request.settings
+    exporter = prepare_exporter(request.space, settings.runtime, settings.precision, request.data)
     models = yield from export_blocks(request.space, exporter)
-    interpreter = interpreter_for(request.device, request.settings.runtime)
+    interpreter = interpreter_for(request.device, settings.runtime)
     with Journal(journal_path(request.table)) as journal:
         with closing(connect(request.device)) as transport:
-            events = measure_on(transport, interpreter, models, request.settings, request.budget_s)
+            events = measure_on(transport, interpreter, models, settings, request.budget_s)
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
             try:
-                result = yield from follow_job(recorded, "measure blocks", len(models) * request.settings.rounds)
+                result = yield from follow_job(recorded, "measure blocks", len(models) * settings.rounds)
             except KeyMismatchError as e:
                 raise KeyMismatchError(f"{e}; --overwrite replaces {request.table}") from e
         table = fill_table(
@@ -76,13 +80,14 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
             models,
             exporter.versions,
             journal.sha256(),
+            exporter.calibration_identity,
         )
         _commit(table, journal, request.table)
     return table
 
 
 def export_blocks(space: NasBench201, exporter: Exporter) -> Work[list[ExportedModel]]:
-    """Export the distinct blocks of a space, or find them in the cache."""
+    """Export the distinct blocks of a space in the exporter's numbers, or find them in the cache."""
     specs = space.all_blocks()
     models = []
     for done, spec in enumerate(specs, start=1):

@@ -11,10 +11,10 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import measure_on
 from searcher.devices.environments import interpreter_for
 from searcher.errors import BadInputError
-from searcher.export.exporter import exporter_for
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
+from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
 
 _USUAL = Settings()
@@ -27,6 +27,7 @@ class VerifyRequest:
     Attributes:
         top: how many of the best feasible candidates to measure.
         settings: of the measuring; their conditions must be those of the search's table.
+        data: images that networks of other numbers than fp32 are calibrated on.
     """
 
     space: NasBench201
@@ -35,6 +36,7 @@ class VerifyRequest:
     settings: Settings
     top: int = 3
     budget_s: float | None = None
+    data: str = "digits"
 
 
 def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Verification]:
@@ -51,7 +53,7 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     chosen = best_distinct(request.search.candidates, request.top)
     if not chosen:
         raise BadInputError("the search holds no candidate within its limit")
-    models = yield from _export(request.space, chosen, request.settings.runtime)
+    models = yield from _export(request, chosen)
     interpreter = interpreter_for(request.device, request.settings.runtime)
     with closing(connect(request.device)) as transport:
         events = measure_on(transport, interpreter, models, request.settings, request.budget_s)
@@ -65,8 +67,9 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     return conclude(device, result.hello.key.runtime, limit_ms, verdicts)
 
 
-def _export(space: NasBench201, chosen: tuple[Candidate, ...], runtime: str) -> Work[list[ExportedModel]]:
-    exporter = exporter_for(runtime)
+def _export(request: VerifyRequest, chosen: tuple[Candidate, ...]) -> Work[list[ExportedModel]]:
+    space, settings = request.space, request.settings
+    exporter = prepare_exporter(space, settings.runtime, settings.precision, request.data)
     models = []
     for done, candidate in enumerate(chosen, start=1):
         architecture = space.parse(candidate.architecture)

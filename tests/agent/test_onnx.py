@@ -56,7 +56,16 @@ def test_float_inputs_are_standard_normal_and_repeat_with_their_seed() -> None:
     assert numpy.array_equal(drawn, random_array((3, 100, 101), numpy.float32, random.Random(1)))
 
 
-@pytest.mark.parametrize("dtype", [numpy.int64, numpy.int8, numpy.bool_])
+@pytest.mark.parametrize(("dtype", "low", "high"), [(numpy.int8, -128, 127), (numpy.uint8, 0, 255)])
+def test_quantised_inputs_use_the_whole_range(dtype: type, low: int, high: int) -> None:
+    drawn = random_array((100, 101), dtype, random.Random(1))
+    assert drawn.dtype == dtype
+    values, counts = numpy.unique(drawn, return_counts=True)
+    assert values.tolist() == list(range(low, high + 1))
+    assert counts.max() < 2 * drawn.size / 256
+
+
+@pytest.mark.parametrize("dtype", [numpy.int64, numpy.int32, numpy.int16, numpy.bool_])
 def test_other_inputs_are_zeros_and_ones(dtype: type) -> None:
     drawn = random_array((50, 2), dtype, random.Random(1))
     assert drawn.dtype == dtype

@@ -12,7 +12,7 @@ from searcher.errors import BadInputError
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import MissingBlockError
-from tests.searcher.builders import table
+from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201(cells_per_stage=2)
 CALL_MS = 0.5
@@ -81,3 +81,21 @@ def test_the_range_is_that_of_connected_architectures(model: BlockSum) -> None:
     found.require_possible(found.low_ms)
     with pytest.raises(ImpossibleLimitError, match=r"the least possible is 55\.5000 ms"):
         found.require_possible(55.0)
+
+
+def test_blocks_are_looked_up_in_the_tables_number_type(model: BlockSum) -> None:
+    whole = table(SPACE, latency_ms)
+    integers = {
+        block.in_dtype("int8").key: replace(whole.entry(block.key), median_ms=latency_ms(block) / 2)
+        for block in SPACE.all_blocks()
+    }
+    eight_bits = replace(whole, key=replace(KEY, precision="int8"), entries=integers)
+    cell = SPACE.parse("|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|skip_connect~1|none~2|")
+    assert BlockSum(SPACE, eight_bits).latency_ms(cell) == pytest.approx(model.latency_ms(cell) / 2)
+
+
+def test_entries_of_another_number_type_are_no_entries() -> None:
+    whole = table(SPACE, latency_ms)
+    complaint = f"the table lacks {CALL_OVERHEAD.in_dtype('int8').key} and 16 more blocks"
+    with pytest.raises(MissingBlockError, match=complaint):
+        BlockSum(SPACE, replace(whole, key=replace(KEY, precision="int8")))

@@ -115,6 +115,27 @@ def test_export_writes_one_file_that_holds_everything(searcher: Run, tmp_path: P
     assert [one.name for one in tmp_path.iterdir()] == ["net.onnx"]
 
 
+def test_export_tells_how_far_off_int8_is(searcher: Run, tmp_path: Path) -> None:
+    for dtype, judged in (("fp32", False), ("int8", True)):
+        outcome = searcher("export", CELL, "--cells", "1", "--dtype", dtype, "--out", "net.onnx", "--json")
+        assert outcome.status == 0, outcome.err
+        (model,) = json.loads(outcome.out)["models"]
+        assert (model["numerical_error"] is not None) == judged
+        assert not judged or 0.005 < model["numerical_error"] < 0.2
+
+
+def test_lut_show_tells_number_type_and_error_of_a_quantised_table(searcher: Run, lut: Path, tmp_path: Path) -> None:
+    assert "‖q-f‖" not in searcher("lut", "show", lut).out
+    made = TABLE_DOCUMENT.load(lut)
+    entries = {name: replace(entry, numerical_error=0.0312) for name, entry in made.entries.items()}
+    quantised = replace(made, key=replace(KEY, precision="int8"), entries=entries)
+    TABLE_DOCUMENT.save(quantised, tmp_path / "int8.json")
+    out = searcher("lut", "show", "int8.json").out
+    assert ", int8, " in out
+    assert "‖q-f‖ ÷ ‖f‖" in out
+    assert out.count("3.1e-02") == len(entries)
+
+
 def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
     out = searcher("lut", "show", lut).out
     assert all(block.key in out for block in SPACE.all_blocks())
@@ -137,6 +158,10 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
             ("verify", "search.json", "--device", "ssh://pi@board", "--known-hosts", "missing"),
             "--known-hosts missing cannot be read: No such file or directory",
         ),
+        (("profile", "--dtype", "int4"), "unknown number type 'int4'; choose one of fp32, fp16, int8"),
+        (("profile", "--dtype", "int8", "--data", "mnist"), "unknown data 'mnist'"),
+        (("export", "--dtype", "bf16", "--out", "x"), "unknown number type 'bf16'"),
+        (("export", "--dtype", "int8", "--data", "cifar10:missing", "--out", "x"), "there is no CIFAR-10 data"),
         (("lut", "show", "missing.json"), "cannot read the lookup table missing.json"),
         (("lut", "show", "list.json"), "list.json is no lookup table: it holds no JSON object"),
         (("lut", "show", "empty.json"), "empty.json is no lookup table: it has no schema version"),
@@ -262,6 +287,11 @@ def test_lut_show_tells_the_costs_that_are_known(searcher: Run, tmp_path: Path) 
     assert "peak memory" not in searcher("lut", "show", "plain.json").out
     shown = searcher("lut", "show", "costs.json").out
     assert all(text in shown for text in ("peak memory MB", "2.50", "file kB", "1.5", "energy mJ", "3.14"))
+
+
+def test_verify_measures_in_the_tables_own_number_type(tmp_path: Path) -> None:
+    save_search(tmp_path / "search.json", replace(KEY, precision="int8"))
+    assert settings_of_search(SEARCH_DOCUMENT.load(tmp_path / "search.json")).precision == "int8"
 
 
 def test_profile_passes_tuning_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,23 @@ def test_table_and_journal_belong_together(tmp_path: Path) -> None:
     assert events == ["hello", *["measured"] * 17 * QUICK.rounds, "done"]
 
 
+def test_an_int8_table_holds_int8_blocks_and_how_far_off_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "pi.json"
+    key, settings = replace(KEY, precision="int8"), replace(QUICK, precision="int8")
+    wanted = ProfileRequest(SPACE, Device(), settings, path)
+    program = agent_program(lambda _name: 1.0, key=key)
+    made = show.run(profile_space(wanted, lambda _device: FakeTransport(program)))
+    assert set(made.entries) == {block.in_dtype("int8").key for block in SPACE.all_blocks()}
+    assert all(entry.numerical_error is not None for entry in made.entries.values())
+    assert made.provenance.calibration is not None
+    assert made.provenance.calibration.startswith("digits")
+    assert "onnxruntime" in made.provenance.versions
+    # What is measured in fp32 never replaces it.
+    with pytest.raises(KeyMismatchError, match="precision was 'int8', is 'fp32'"):
+        profile(path, sound())
+    assert TABLE_DOCUMENT.load(path) == made
+
+
 def test_no_two_tables_share_a_journal(tmp_path: Path) -> None:
     tables = [tmp_path / name for name in ("rpi-1.5.json", "rpi-1.8.json", "rpi-1.5", "rpi-1", "rpi-1.json")]
     assert len({journal_path(one) for one in tables} | {partial_path(journal_path(one)) for one in tables}) == 10

@@ -91,6 +91,28 @@ def test_filling_keeps_the_other_costs_and_older_tables_have_none(tmp_path: Path
     assert (entry.file_bytes, entry.peak_memory_bytes, entry.energy_mj) == (None, None, None)
 
 
+def test_filling_keeps_how_far_off_blocks_are_and_what_they_were_calibrated_on() -> None:
+    taken = measurement("b", (1.0,) * 6)
+    done = Done("job", 1, 0, 6, 1.0, None, None, STATE)
+    result = collect([Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), *taken.rounds, done])
+    models = [ExportedModel("b", Path("b.onnx"), "abc", 0.03)]
+    filled = fill_table("space", "local", "now", result, models, {}, "def", "digits")
+    assert filled.entry("b").numerical_error == 0.03
+    assert filled.provenance.calibration == "digits"
+
+
+def test_a_table_of_before_number_types_is_read_and_does_not_mix_with_int8(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    plain = TABLE_DOCUMENT.dump(small_table())
+    del plain["provenance"]["calibration"]
+    for entry in plain["entries"].values():
+        del entry["numerical_error"]
+    path.write_text(json.dumps(plain))
+    assert TABLE_DOCUMENT.load(path) == small_table()
+    with pytest.raises(KeyMismatchError, match="precision was 'fp32', is 'int8'"):
+        require_same_key(KEY, replace(KEY, precision="int8"))
+
+
 def test_filling_refuses_a_job_with_a_failed_block() -> None:
     taken = measurement("b", (1.0,) * 6)
     hello, failed = Hello("job", "0", KEY, ENVIRONMENT, None, QUICK), Failed("job", "c", "x", "why")
@@ -155,6 +177,8 @@ def spoiled(**changes: Any) -> str:
         (with_entry(samples=-1), "entries.b: nothing was measured"),
         (with_entry(file_bytes=-1), "entries.b: a size is not negative"),
         (with_entry(energy_mj=0), "entries.b: an energy is positive, not 0.0 mj"),
+        (with_entry(numerical_error=-0.1), "entries.b: a numerical error is a norm, not -0.1"),
+        (with_entry(numerical_error="inf"), "entries.b: a numerical error is a norm, not inf"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
