@@ -1,87 +1,163 @@
-"""When each block of a job reached a precision, told from its events as they come."""
+"""When each block of a job reached a precision, and how many batches of each would have sufficed, told from its events.
+
+Batches that count are those that no event of the whole job rejects. All of them are kept, also those that come when a
+block has reached the precision already: a late rejection may make them needed after all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from profiler_agent.records import Event, Measured, Measurement, Rejected, Sentinel
-from profiler_agent.statistics import is_look
+from profiler_agent.records import Event, Measured, Rejected, Sentinel
+from profiler_agent.statistics import is_look, median, median_interval, sequential_confidence
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One batch.
+
+    Attributes:
+        process_index: of the process that took it.
+        came_s: when it came, in s since the job began.
+        took_s: its duration, the sentinel's reading included, in s.
+        median_ms: its observation.
+    """
+
+    process_index: int
+    came_s: float
+    took_s: float
+    median_ms: float
 
 
 @dataclass(frozen=True)
 class Reached:
-    """A block's first look within the target.
-
-    Attributes:
-        seconds: since the job began.
-        rounds: batches that counted by then.
-        processes: the processes that took them.
-    """
+    """Where a block was within the target: seconds since the job began, and batches that counted by then."""
 
     seconds: float
     rounds: int
-    processes: frozenset[int]
+
+
+@dataclass(frozen=True)
+class FixedCount:
+    """One count of batches for every block.
+
+    Attributes:
+        rounds: the count.
+        within: the blocks whose plain interval over that many batches is within the target.
+    """
+
+    rounds: int
+    within: frozenset[str]
 
 
 @dataclass
 class PrecisionWatch:
-    """Follows a job, also one whose own target is another, by the agent's rule for a block that may stop.
-
-    A block has reached the precision at the first look at which its measurement has converged; it has not, if one of
-    the batches that it went by is rejected later. What comes after the look is not taken into account.
+    """Follows one job.
 
     Attributes:
         target_pct: half-width of the interval, in percent of the median.
-        reached: by block.
-        spared: batches of blocks that had reached the precision already: when each came and how long it took, in s.
+        stopped: where the agent itself called a block converged, by block; a later rejection takes it back.
     """
 
     target_pct: float
-    reached: dict[str, Reached] = field(default_factory=dict)
-    spared: list[tuple[float, float]] = field(default_factory=list)
+    stopped: dict[str, Reached] = field(default_factory=dict)
+    _taken: dict[str, list[Taken]] = field(default_factory=dict)
+    _rejected: set[tuple[str, int]] = field(default_factory=set)
     _batch_began_s: float = 0.0
-    _accepted: dict[str, list[Measured]] = field(default_factory=dict)
 
     def add(self, event: Event, seconds: float) -> None:
         """Take an event into account that came `seconds` after the job began."""
         if isinstance(event, Rejected):
-            self._reject(event)
+            self._rejected.add((event.block_id, event.process_index))
+            self.stopped.pop(event.block_id, None)
         elif isinstance(event, Sentinel) and event.position == 0:
             self._batch_began_s = seconds
         elif isinstance(event, Measured):
-            if event.block_id in self.reached:
-                self.spared.append((seconds, seconds - self._batch_began_s))
-            elif event.rejected is None:
-                self._accept(event, seconds)
-            self._batch_began_s = seconds
+            took_s, self._batch_began_s = seconds - self._batch_began_s, seconds
+            batch = Taken(event.process_index, seconds, took_s, event.median_ms)
+            self._taken.setdefault(event.block_id, []).append(batch)
+            if event.rejected is not None:
+                self._rejected.add((event.block_id, event.process_index))
+            elif event.converged:
+                self.stopped[event.block_id] = Reached(seconds, len(self.accepted(event.block_id)))
 
-    def _accept(self, batch: Measured, seconds: float) -> None:
-        batches = self._accepted.setdefault(batch.block_id, [])
-        batches.append(batch)
-        if is_look(len(batches)) and Measurement(batch.block_id, tuple(batches)).converged(self.target_pct):
-            processes = frozenset(one.process_index for one in batches)
-            self.reached[batch.block_id] = Reached(seconds, len(batches), processes)
+    def accepted(self, block_id: str) -> list[Taken]:
+        """Return the batches of a block that count, in the order in which they came."""
+        taken = self._taken.get(block_id, [])
+        return [one for one in taken if (block_id, one.process_index) not in self._rejected]
 
-    def _reject(self, rejection: Rejected) -> None:
-        block_id, process = rejection.block_id, rejection.process_index
-        self._accepted[block_id] = [one for one in self._accepted.get(block_id, []) if one.process_index != process]
-        reached = self.reached.get(block_id)
-        if reached is not None and process in reached.processes:
-            del self.reached[block_id]
+    def first_look(self, block_id: str) -> Reached | None:
+        """Return the first of the agent's looks at which the block is within the target by the agent's intervals.
+
+        It is told from all batches that count, and so holds for jobs that themselves stop nothing. None without.
+        """
+        batches = self.accepted(block_id)
+        for count in filter(is_look, range(1, len(batches) + 1)):
+            if _is_within(batches[:count], self.target_pct, sequential_confidence(count)):
+                return Reached(batches[count - 1].came_s, count)
+        return None
+
+    def first_looks(self, names: Iterable[str]) -> dict[str, Reached]:
+        """Return the first looks of those blocks that have one."""
+        found = {name: self.first_look(name) for name in names}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def within(self, block_id: str, count: int) -> bool:
+        """Whether the plain 95% interval of the block's first `count` batches is within the target."""
+        batches = self.accepted(block_id)[:count]
+        return len(batches) == count and _is_within(batches, self.target_pct, _CONFIDENCE)
+
+    def seconds_of(self, names: Iterable[str], count: int) -> float | None:
+        """Return when each of the blocks had `count` batches that count, in s; None where one never had."""
+        batches = [self.accepted(name) for name in names]
+        if not batches or any(len(one) < count for one in batches):
+            return None
+        return max(one[count - 1].came_s for one in batches)
+
+    def best_count(self, names: Iterable[str]) -> FixedCount | None:
+        """Return the least count at which as many as possible of the blocks are within the target at once.
+
+        Only counts that all of them have reached are looked at: a fixed count is one for all. None where no block
+        ever is within the target.
+        """
+        chosen = list(names)
+        most = min((len(self.accepted(name)) for name in chosen), default=0)
+        counts = (
+            FixedCount(count, frozenset(name for name in chosen if self.within(name, count)))
+            for count in range(1, most + 1)
+        )
+        # Of equals, max takes the first, which is the least.
+        best = max(counts, key=lambda one: len(one.within), default=None)
+        return best if best is not None and best.within else None
+
+    def without_spared(self, looks: Mapping[str, Reached], seconds: float) -> float:
+        """Return the first `seconds` of a job less what blocks took after their looks, rejected batches too."""
+        return seconds - sum(
+            one.took_s
+            for name, look in looks.items()
+            for one in self._taken[name]
+            if look.seconds < one.came_s <= seconds
+        )
 
 
-def last_reached(reached: dict[str, Reached], names: Iterable[str]) -> tuple[float, int] | None:
-    """Return the seconds until the last of some blocks reached the precision, and the most rounds that one needed.
+def _is_within(batches: Sequence[Taken], target_pct: float, confidence: float) -> bool:
+    values = [one.median_ms for one in batches]
+    if not values:
+        return False
+    low, high, reached = median_interval(values, confidence)
+    # Few values give their range, whose confidence is less than what was asked.
+    return reached >= confidence and 50 * (high - low) <= target_pct * median(values)
+
+
+def last_of(reached: Mapping[str, Reached], names: Iterable[str]) -> Reached | None:
+    """Return the seconds until the last of some blocks was there, and the most rounds that one needed.
 
     None without blocks.
     """
     chosen = [reached[name] for name in names]
     if not chosen:
         return None
-    return max(one.seconds for one in chosen), max(one.rounds for one in chosen)
-
-
-def without_spared(watch: PrecisionWatch, seconds: float) -> float:
-    """Return the first `seconds` of a job less what the batches took that sequential stopping would have spared."""
-    return seconds - sum(duration for came, duration in watch.spared if came <= seconds)
+    return Reached(max(one.seconds for one in chosen), max(one.rounds for one in chosen))

@@ -1,4 +1,4 @@
-"""pyperf's default shape for the blocks of a job: `pyperf timeit` on a session, as its documentation shows it.
+"""pyperf's default shape for the blocks of a job: `pyperf timeit` on a session whose inputs and outputs are bound.
 
 pyperf is not among the project's packages; this module only starts it. Its values are means of at least 100 ms of
 runs. The observation of a process is, as for the agent, the median of its values, and the interval the agent's for one
@@ -46,8 +46,8 @@ def measure_with_pyperf(blocks: Sequence[JobBlock], target_pct: float) -> dict[s
 
 def timed_processes(model: Path) -> list[list[float]]:
     """Return pyperf's values, in s, of each process that timed a model."""
-    opened = f"run = open_plainly(Path({str(model)!r}))"
-    setup = f"from pathlib import Path; from benchmarks.naive import open_plainly; {opened}"
+    opened = f"run = open_bound(Path({str(model)!r}))"
+    setup = f"from pathlib import Path; from benchmarks.naive import open_bound; {opened}"
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "values.json")

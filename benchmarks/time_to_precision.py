@@ -1,18 +1,32 @@
-"""How long every block takes to 1%: the agent, which stops each block by itself, beside a fixed count of rounds.
+"""How long every block takes to 1%: the agent, which stops each block by itself, beside fixed counts of rounds.
 
-`python -m benchmarks.time_to_precision` measures the NAS-Bench-201 blocks in turn by both protocols, with the same
-workers, samples and drift rule. The agent leaves out of later rounds what has reached the precision. The fixed
-protocol measures every block in every round, until all that the agent can bring to the precision have reached it at
-one of the agent's looks; it counts as if that number of rounds, the least one that does, had been known beforehand.
-Blocks that did not reach the precision in one of a repetition's two jobs are named and left out of both sides.
-Two jobs meet different noise, and the block that comes last may be another. So each repetition also says how long its
-fixed job would have taken without the batches that sequential stopping spares (`replayed_ratio`): the same samples.
+`python -m benchmarks.time_to_precision` measures the NAS-Bench-201 blocks in turn by two jobs with the same workers,
+samples and drift rule. The agent's leaves out of later rounds what has reached the precision. The fixed job measures
+every block in every round, for as long as any of the comparisons needs; what a fixed protocol would have taken is read
+from its batches. All of them count but those that are rejected, at once or later. Three fixed protocols are compared:
+
+* `ratio`: the agent's seconds ÷ those of the **best count in hindsight**, `fixed_rounds`: the least count at which the
+  plain 95% intervals of all blocks are within the target at once. Whoever knows a count beforehand looks once, and so
+  needs no wider intervals for looking often. That count is known only when all is over: it is a bound, which no real
+  protocol keeps, and the ratio may well be above 1.
+* `ratio_count_from_other`: against a protocol that must choose its count before it measures, here the best count in
+  hindsight of the repetition before (the first one's is the last's). It cannot know whether that count will do:
+  `blocks_within` of the `blocks` reach the target by it. Null for a repetition whose fixed job had ended before.
+* `ratio_same_intervals`: against a protocol that goes by the agent's own looks and intervals, but measures every block
+  until the last one is done. It pays the agent's price of looking often, and shows what stopping each block by itself
+  spares and nothing else.
+
+Each compares the seconds until the last block is there, over the same blocks on both sides: those that the agent
+brought to the target and, but for the second, the fixed protocol too; `left_out` names those that in some repetition
+are in neither the first comparison nor the third. Two jobs meet different noise. So `replayed_ratio` and
+`replayed_ratio_same_intervals` say what sequential stopping would have taken with the very batches of the fixed job:
+the seconds until its last look, without the batches of blocks behind their own, ÷ the same fixed seconds.
 
 With `--pyperf`, where that is installed, `pyperf timeit` in its default shape (20 processes of 3 values, each of at
 least 100 ms after as long a warm-up) measures each block once too: what precision that gives, in how many seconds.
 
-The last line is one JSON object with `agent_seconds`, `fixed_seconds`, `fixed_rounds` (medians over repetitions) and
-`ratio` = agent ÷ fixed seconds: below 1 the agent needs less.
+The last line is one JSON object. Its ratios are those of the medians over repetitions, such as `agent_seconds` and
+`fixed_seconds`; below 1 the agent needs less.
 """
 
 from __future__ import annotations
@@ -24,14 +38,14 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.block_set import JobRun, export_block_set, run_job
 from benchmarks.machine import describe_machine
-from benchmarks.precision_watch import PrecisionWatch, last_reached, without_spared
+from benchmarks.precision_watch import FixedCount, PrecisionWatch, Reached, last_of
 from benchmarks.pyperf_shape import measure_with_pyperf
 from profiler_agent.records import Event, JobBlock, Sentinel, Settings
 
@@ -45,7 +59,7 @@ class Side:
 
     Attributes:
         run: the job.
-        watch: when each block reached the precision.
+        watch: its batches, and when each block reached the precision.
     """
 
     run: JobRun
@@ -63,16 +77,33 @@ def run_agent(blocks: Sequence[JobBlock], settings: Settings, max_s: float) -> S
     return Side(run_job(blocks, settings, max_s, enough=never_enough), watch)
 
 
-def run_fixed(blocks: Sequence[JobBlock], settings: Settings, max_s: float, wanted: Collection[str]) -> Side:
-    """Measure every block in every round until the wanted ones, or without such all, have reached the precision."""
+def run_fixed(
+    blocks: Sequence[JobBlock], settings: Settings, max_s: float, wanted: Collection[str] = (), least: int = 0
+) -> Side:
+    """Measure every block in every round until each comparison has what it needs.
+
+    Args:
+        blocks: what to measure.
+        settings: of the agent.
+        max_s: seconds after which no round starts.
+        wanted: the blocks that must be within the target, at once by plain intervals and each at a look by the
+            agent's; none stands for all.
+        least: batches that each of them must have at least.
+    """
     awaited = wanted or [block.block_id for block in blocks]
     watch = PrecisionWatch(settings.target_half_width_pct)
+    found = False
 
     def enough(event: Event, seconds: float) -> bool:
+        nonlocal found
         watch.add(event, seconds)
         # A round's late rejections come before the next round's first reading: the agent waits for them as well.
-        between_rounds = isinstance(event, Sentinel) and event.position == 0
-        return between_rounds and all(name in watch.reached for name in awaited)
+        if not (isinstance(event, Sentinel) and event.position == 0):
+            return False
+        count = min(len(watch.accepted(name)) for name in awaited)
+        # Later counts may be without it again, which is no matter: the least is what counts.
+        found = found or all(watch.within(name, count) for name in awaited)
+        return found and count >= least and len(watch.first_looks(awaited)) == len(awaited)
 
     unstoppable = dataclasses.replace(settings, target_half_width_pct=_NEVER_PCT)
     return Side(run_job(blocks, unstoppable, max_s, enough=enough), watch)
@@ -84,61 +115,148 @@ def run_pairs(
     """Run agent and fixed protocol in turn, the other one first each time."""
     pairs: list[tuple[Side, Side]] = []
     wanted: Collection[str] = ()
+    least = 0
     for repetition in range(repetitions):
         # Other seeds: the repetitions shall not share one order of blocks.
         own = dataclasses.replace(settings, seed=settings.seed + repetition)
         print(f"repetition {repetition + 1} of {repetitions} …", file=sys.stderr, flush=True)
         if repetition % 2 == 0:
             agent = run_agent(blocks, own, max_s)
-            wanted = agent.watch.reached.keys()
-            fixed = run_fixed(blocks, own, max_s, wanted)
+            wanted = agent.watch.stopped.keys()
+            fixed = run_fixed(blocks, own, max_s, wanted, least)
         else:
-            fixed = run_fixed(blocks, own, max_s, wanted)
+            fixed = run_fixed(blocks, own, max_s, wanted, least)
             agent = run_agent(blocks, own, max_s)
+        best = best_count(agent, fixed)
+        least = max(least, 0 if best is None else best.rounds)
         pairs.append((agent, fixed))
     return pairs
 
 
-def compare(agent: Side, fixed: Side) -> dict[str, Any] | None:
-    """Return the figures of one repetition over the blocks that both jobs brought to the precision; None without."""
-    common = agent.watch.reached.keys() & fixed.watch.reached.keys()
-    agent_last, fixed_last = last_reached(agent.watch.reached, common), last_reached(fixed.watch.reached, common)
-    if agent_last is None or fixed_last is None:
+def best_count(agent: Side, fixed: Side) -> FixedCount | None:
+    """Return the best count in hindsight for the blocks that the agent brought to the target."""
+    return fixed.watch.best_count(agent.watch.stopped)
+
+
+def against_best(agent: Side, fixed: Side) -> dict[str, Any] | None:
+    """Compare with the best count in hindsight; None where no block reached the target."""
+    best = best_count(agent, fixed)
+    if best is None:
+        return None
+    seconds = fixed.watch.seconds_of(best.within, best.rounds)
+    figures = _figures(agent, best.within, best.rounds, seconds)
+    looks = fixed.watch.first_looks(best.within)
+    replayed = _replayed(fixed, looks, seconds) if looks.keys() == best.within else None
+    return None if figures is None else figures | {"replayed_ratio": replayed}
+
+
+def against_same_intervals(agent: Side, fixed: Side) -> dict[str, Any] | None:
+    """Compare with the agent's own looks and intervals without leaving out blocks; None where none reached them."""
+    looks = fixed.watch.first_looks(agent.watch.stopped)
+    last = last_of(looks, looks)
+    figures = None if last is None else _figures(agent, looks, last.rounds, last.seconds)
+    if figures is None or last is None:
+        return None
+    return figures | {"replayed_ratio": _replayed(fixed, looks, last.seconds)}
+
+
+def against_count(agent: Side, fixed: Side, rounds: int) -> dict[str, Any] | None:
+    """Compare with a count that was chosen elsewhere; None where the fixed job has too few batches for it."""
+    names = agent.watch.stopped.keys()
+    figures = _figures(agent, names, rounds, fixed.watch.seconds_of(names, rounds))
+    if figures is None:
+        return None
+    return figures | {"blocks_within": sum(fixed.watch.within(name, rounds) for name in names)}
+
+
+def _figures(agent: Side, names: Collection[str], rounds: int, seconds: float | None) -> dict[str, Any] | None:
+    last = last_of(agent.watch.stopped, names)
+    if last is None or seconds is None:
         return None
     return {
-        "agent_seconds": round(agent_last[0], 2),
-        "agent_rounds": agent_last[1],
-        "fixed_seconds": round(fixed_last[0], 2),
-        "fixed_rounds": fixed_last[1],
-        "ratio": round(agent_last[0] / fixed_last[0], 3),
-        "replayed_ratio": round(without_spared(fixed.watch, fixed_last[0]) / fixed_last[0], 3),
-        "blocks_compared": len(common),
+        "agent_seconds": round(last.seconds, 2),
+        "agent_rounds": last.rounds,
+        "fixed_seconds": round(seconds, 2),
+        "fixed_rounds": rounds,
+        "ratio": round(last.seconds / seconds, 3),
+        "blocks": len(names),
     }
+
+
+def _replayed(fixed: Side, looks: Mapping[str, Reached], seconds: float | None) -> float | None:
+    """Return what sequential stopping would have taken with the batches of the fixed job, ÷ seconds."""
+    last = last_of(looks, looks)
+    return None if last is None or not seconds else round(fixed.watch.without_spared(looks, last.seconds) / seconds, 3)
+
+
+def compare(pairs: Sequence[tuple[Side, Side]]) -> list[dict[str, Any]]:
+    """Return each repetition's comparisons; one without what it needs is None."""
+    counts = [best_count(agent, fixed) for agent, fixed in pairs]
+    # The first repetition's is the last one's; a single repetition has no other.
+    others = [counts[index - 1] if len(pairs) > 1 else None for index in range(len(pairs))]
+    return [
+        {
+            "best_in_hindsight": against_best(agent, fixed),
+            "count_from_other": None if other is None else against_count(agent, fixed, other.rounds),
+            "same_intervals": against_same_intervals(agent, fixed),
+        }
+        for (agent, fixed), other in zip(pairs, others, strict=True)
+    ]
 
 
 def summarise(pairs: Sequence[tuple[Side, Side]], blocks: Sequence[JobBlock]) -> dict[str, Any]:
     """Return the figures of all repetitions; they are null where no block reached the precision."""
-    repetitions = [one for one in (compare(agent, fixed) for agent, fixed in pairs) if one is not None]
-    names = ("agent_seconds", "fixed_seconds", "fixed_rounds", "replayed_ratio")
-    medians = {name: statistics.median(one[name] for one in repetitions) if repetitions else None for name in names}
-    agent_s, fixed_s = medians["agent_seconds"], medians["fixed_seconds"]
-    everywhere = set.intersection(*(set(side.watch.reached) for pair in pairs for side in pair))
+    repetitions = compare(pairs)
+    best, other, same = (
+        _medians([one[kind] for one in repetitions if one[kind] is not None])
+        for kind in ("best_in_hindsight", "count_from_other", "same_intervals")
+    )
+    everywhere = set.intersection(*(_reached(agent, fixed) for agent, fixed in pairs))
     return {
-        "ratio": round(agent_s / fixed_s, 3) if agent_s and fixed_s else None,
-        **medians,
+        "ratio": best["ratio"],
+        "ratio_count_from_other": other["ratio"],
+        "ratio_same_intervals": same["ratio"],
+        "agent_seconds": best["agent_seconds"],
+        "fixed_seconds": best["fixed_seconds"],
+        "fixed_rounds": best["fixed_rounds"],
+        "fixed_is": "the best count in hindsight: a bound that no real protocol knows",
+        "replayed_ratio": best["replayed_ratio"],
+        "replayed_ratio_same_intervals": same["replayed_ratio"],
         "blocks": len(blocks),
+        "blocks_within_count_from_other": other["blocks_within"],
         "left_out": sorted({block.block_id for block in blocks} - everywhere),
         "repetitions": repetitions,
-        "jobs": [{"agent": _job_details(agent), "fixed": _job_details(fixed)} for agent, fixed in pairs],
+        "jobs": [
+            {
+                "agent": _job_details(agent, agent.watch.stopped),
+                "fixed": _job_details(fixed, fixed.watch.first_looks(block.block_id for block in blocks)),
+            }
+            for agent, fixed in pairs
+        ],
     }
 
 
-def _job_details(side: Side) -> dict[str, Any]:
+def _medians(comparisons: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians over repetitions, and the ratio of those of the seconds; None for what no repetition has."""
+    names = ("agent_seconds", "fixed_seconds", "fixed_rounds", "replayed_ratio", "blocks_within")
+    known = {name: [one[name] for one in comparisons if one.get(name) is not None] for name in names}
+    medians = {name: statistics.median(values) if values else None for name, values in known.items()}
+    agent_s, fixed_s = medians["agent_seconds"], medians["fixed_seconds"]
+    return {"ratio": round(agent_s / fixed_s, 3) if agent_s and fixed_s else None, **medians}
+
+
+def _reached(agent: Side, fixed: Side) -> set[str]:
+    """Return the blocks that are in a comparison with a fixed protocol that reaches the target."""
+    best = best_count(agent, fixed)
+    return set(fixed.watch.first_looks(agent.watch.stopped)) | (set() if best is None else set(best.within))
+
+
+def _job_details(side: Side, reached: Mapping[str, Reached]) -> dict[str, Any]:
     return {
         "seconds": round(side.run.times_s[-1], 2),
         "batches": side.run.batches,
         "rejected_share": round(side.run.rejected / side.run.batches, 4),
-        "reached": {name: [round(one.seconds, 1), one.rounds] for name, one in side.watch.reached.items()},
+        "reached": {name: [round(one.seconds, 1), one.rounds] for name, one in reached.items()},
     }
 
 
