@@ -19,6 +19,7 @@ from onnx import TensorProto
 
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import load_runtime
+from profiler_agent.runtimes.placement import operation_texts
 from searcher.errors import BadInputError, SearcherError
 from searcher.export.calibration import Calibration, dequantised, quantised, relative_error
 from searcher.export.exporter import Exporter, exporter_for
@@ -57,7 +58,8 @@ def tflite_ends(model: Path) -> set[str]:
 
 
 def executed(runtime: str, model: Path) -> tuple[str, ...]:
-    return tuple(one.name for one in load_runtime(runtime).placement(model, Settings(), {}))
+    loaded = load_runtime(runtime)
+    return operation_texts(loaded.placement(model, Settings(), {}), loaded.own_provider)
 
 
 def transposes_beside_convolutions(model: Path) -> int:
