@@ -25,11 +25,20 @@ def complaints(job: Job, events: Sequence[Event], acknowledged: Sequence[Sequenc
     for event in events:
         ledger.add(event)
     found += [f"{one.block_id}: process {one.process_index} should be rejected" for one in ledger.late_rejections()]
-    kept = {one.block_id: () if one.unstable else one.rounds for one in measurements_of(events)}
+    measurements = {one.block_id: one for one in measurements_of(events)}
     for block in job.blocks:
-        if tuple(ledger.accepted(block.block_id)) != kept.get(block.block_id, ()):
+        measurement = measurements.get(block.block_id)
+        kept = () if measurement is None or measurement.unstable else measurement.rounds
+        if _samples(ledger.accepted(block.block_id)) != _samples(kept):
             found.append(f"{block.block_id}: the table counts other batches than the ledger")
+        if measurement is None or not measurement.operations:
+            found.append(f"{block.block_id}: its operations are not told")
     return found
+
+
+def _samples(batches: Sequence[Measured]) -> list[tuple[int, tuple[int, ...]]]:
+    """Return what tells batches of a block from each other; their operations a table may have from another one."""
+    return [(one.process_index, one.samples_ns) for one in batches]
 
 
 def _lost(events: Sequence[Event], acknowledged: Sequence[Sequence[Event]]) -> Iterator[str]:
@@ -72,8 +81,6 @@ def _unfinished(job: Job, events: Sequence[Event]) -> Iterator[str]:
         accepted = ledger.accepted(block.block_id)
         if block.block_id in pending and not gave_up:
             yield f"{block.block_id}: {len(accepted)} rounds count, {job.settings.rounds} were wanted"
-        if not any(one.operations for one in accepted) and not gave_up:
-            yield f"{block.block_id}: its operations are not told"
     for event in events:
         if isinstance(event, Failed):
             yield f"{event.block_id}: it failed: {event.sentence}"
