@@ -68,4 +68,4 @@ def test_tflite_runtime_in_its_own_python(tmp_path: Path) -> None:
 def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
     model = tmp_path / "m.tflite"
     model.write_bytes(b"garbage")
-    assert_one_sentence(agent("ops", model, *QUICK), 2, "cannot load m.tflite")
+    assert_one_sentence(agent("ops", model, *QUICK), 2, "m.tflite is no TFLite file")
