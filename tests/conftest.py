@@ -12,6 +12,14 @@ _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
+def tflite_runtime_python() -> str:
+    """A Python that has tflite-runtime; skips where the host's packages, which make its environment, are missing."""
+    environments = pytest.importorskip("searcher.devices.environments")
+    devices = pytest.importorskip("searcher.devices.device")
+    return str(environments.interpreter_for(devices.Device(), "tflite-runtime"))
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of public data: `$PROFILER_DATA`, else the one beside the checkout; skips where there is none."""
     chosen = os.environ.get("PROFILER_DATA")

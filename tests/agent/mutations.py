@@ -79,7 +79,7 @@ def _span(data: bytes, generator: random.Random) -> tuple[int, int]:
 def write_files(folder: Path, contents: Sequence[bytes], suffix: str) -> list[Path]:
     """Write files, numbered."""
     paths = [folder / f"{index}{suffix}" for index in range(len(contents))]
-    for path, content in zip(paths, contents, strict=True):
+    for path, content in zip(paths, contents):  # noqa: B905 - Python 3.9 knows no strictness
         path.write_bytes(content)
     return paths
 

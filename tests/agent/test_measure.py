@@ -340,7 +340,7 @@ def test_a_resumed_job_rejects_what_the_broken_one_would_have(blocks: tuple[JobB
     whole = list(measure(job, launch=shaken, sensors=sensors()))
     assert {event.process_index for event in of_kind(Rejected, whole)} == {0}
     for cut, event in enumerate(whole):
-        if isinstance(event, Measured | Rejected):
+        if isinstance(event, (Measured, Rejected)):
             known = whole[: cut + 1]
             rest = list(measure(job, known, launch=fake_launch(lambda _b, _p: 1000), sensors=sensors()))
             taken = measurements_of([*known, *rest])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -55,10 +54,9 @@ def test_dynamic_shapes_are_given_and_the_report_is_printed(tmp_path: Path) -> N
     assert json.loads(result.stdout)["input_shapes"] == {"t0": [2, 8, 8, 4]}
 
 
-@pytest.mark.skipif("TFLITE_RUNTIME_PYTHON" not in os.environ, reason="TFLITE_RUNTIME_PYTHON names no Python with it")
-def test_tflite_runtime_in_its_own_python(tmp_path: Path) -> None:
+def test_tflite_runtime_in_its_own_python(tmp_path: Path, tflite_runtime_python: str) -> None:
     model, root = write_padded(tmp_path / "m.tflite"), Path(__file__).resolve().parents[2]
-    command = [os.environ["TFLITE_RUNTIME_PYTHON"], "-m", "profiler_agent", "ops", str(model), "--json", *QUICK]
+    command = [tflite_runtime_python, "-m", "profiler_agent", "ops", str(model), "--json", *QUICK]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=root, check=False)
     report = parse_operator_report(result.stdout)
     assert report.key.runtime == "tflite-runtime", result.stderr

