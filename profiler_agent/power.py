@@ -7,14 +7,11 @@ nothing has no meter, and no energy is ever made up for it.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Tuple
 
-from profiler_agent.system_files import ROOT, folders, read_integer, read_text
+from profiler_agent.system_files import ROOT, folders, read_integer, read_text, run_tool
 
-_TOOL_TIMEOUT_S = 2
 _MILLI = 1000
 _PMIC = ("vcgencmd", "pmic_read_adc")
 # Rails through which everything else of a Jetson is fed: with one of them the others would count twice.
@@ -39,25 +36,6 @@ class Meter(NamedTuple):
 
     rails: str
     read_mw: Callable[[float], Optional[float]]
-
-
-def run_tool(arguments: Tuple[str, ...]) -> Optional[str]:
-    """Run a tool of the system and return what it prints."""
-    tool = shutil.which(arguments[0])
-    if tool is None:
-        return None
-    try:
-        result = subprocess.run(
-            [tool, *arguments[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_TOOL_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else None
 
 
 def find_meter(root: Path = ROOT, run: RunTool = run_tool) -> Optional[Meter]:

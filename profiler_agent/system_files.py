@@ -156,17 +156,14 @@ def is_virtual(root: Path) -> Optional[bool]:
     )
 
 
-def firmware_throttle_bits() -> Optional[int]:
-    """Return what a Raspberry Pi's firmware tells of throttling; None on other machines.
-
-    Bits 0 to 3: undervoltage, capped frequency, throttled, soft temperature limit, now; bits 16 to 19: since boot.
-    """
-    tool = shutil.which("vcgencmd")
+def run_tool(arguments: Tuple[str, ...]) -> Optional[str]:
+    """Run a tool of the system and return what it prints; None where it is missing, fails or takes too long."""
+    tool = shutil.which(arguments[0])
     if tool is None:
         return None
     try:
         result = subprocess.run(
-            [tool, "get_throttled"],
+            [tool, *arguments[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -175,5 +172,14 @@ def firmware_throttle_bits() -> Optional[int]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(rb"throttled=0x([0-9a-fA-F]{1,8})\b", result.stdout)
+    return result.stdout.decode("utf-8", "replace") if result.returncode == 0 else None
+
+
+def firmware_throttle_bits() -> Optional[int]:
+    """Return what a Raspberry Pi's firmware tells of throttling; None on other machines.
+
+    Bits 0 to 3: undervoltage, capped frequency, throttled, soft temperature limit, now; bits 16 to 19: since boot.
+    """
+    told = run_tool(("vcgencmd", "get_throttled"))
+    match = re.search(r"throttled=0x([0-9a-fA-F]{1,8})\b", told or "")
     return int(match.group(1), 16) if match else None

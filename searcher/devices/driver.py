@@ -35,6 +35,7 @@ from searcher.devices.transport import RemoteProgramError, Transport, TransportE
 from searcher.errors import BadInputError, SearcherError
 
 _BAD_INPUT = 2
+_TUNING_LOST = "tuning_lost"
 
 
 class DeviceAnswerError(SearcherError):
@@ -66,13 +67,16 @@ class JobResult:
     events: tuple[Event, ...]
 
     def require_complete(self) -> None:
-        """Raise MeasurementFailedError if a block failed."""
+        """Raise MeasurementFailedError if a block failed, or if not all was measured under the key."""
         if self.failures:
             first = self.failures[0]
             others = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
             raise MeasurementFailedError(
                 f"{printable(first.block_id)} could not be measured: {printable(first.sentence)}{others}"
             )
+        lost = next((warning for warning in self.warnings if warning.code == _TUNING_LOST), None)
+        if lost is not None:
+            raise MeasurementFailedError(f"{printable(lost.sentence)}; measure again")
 
 
 def measure_on(

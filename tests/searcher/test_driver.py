@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.records import Costs, Done, Event, Hello, Measured, format_event
+from profiler_agent.records import Costs, Done, Event, Hello, Measured, Warned, format_event
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.driver import DeviceAnswerError, MeasurementFailedError, collect, measure_on
 from searcher.devices.transport import RemoteProgramError, TransportError
@@ -46,6 +46,15 @@ def test_a_failed_block_is_no_measurement(models: list[ExportedModel]) -> None:
     result = collect(run(FakeTransport(agent_program(lambda _name: 1.0, failing=frozenset({"second"}))), models))
     assert [one.block_id for one in result.measurements] == ["first"]
     with pytest.raises(MeasurementFailedError, match="second could not be measured: it crashed"):
+        result.require_complete()
+
+
+def test_a_machine_that_did_not_stay_tuned_gives_no_table(models: list[ExportedModel]) -> None:
+    def change(events: list[Event]) -> Iterable[str]:
+        return lines([*events[:-1], Warned("tuning_lost", "the machine did not stay tuned"), events[-1]])
+
+    result = collect(run(FakeTransport(agent_program(lambda _name: 1.0, change=change)), models))
+    with pytest.raises(MeasurementFailedError, match="did not stay tuned; measure again"):
         result.require_complete()
 
 
