@@ -25,8 +25,8 @@ def measurement_table(
         rows.append(
             (
                 measurement.block_id,
-                f"{measurement.median_ms:.4f}",
-                f"{low:.4f} … {high:.4f}{label}",
+                f"{measurement.median_ms:.5f}",
+                f"{low:.5f} … {high:.5f}{label}",
                 str(len(measurement.rounds)),
                 str(measurement.sample_count),
                 _verdict(measurement, target_half_width_pct),
@@ -112,7 +112,7 @@ def operator_table(report: OperatorReport) -> str:
     lines: List[Sequence[str]] = [head]
     for cost_ms, words in sorted(rows, key=lambda row: -row[0]):
         known = not words[0] or report.operators[int(words[0])].estimate_ms is not None
-        cost = (f"{100 * cost_ms / report.wall_ms:.1f}%", f"{cost_ms:.4f}") if known else ("?", "?")
+        cost = (f"{100 * cost_ms / report.wall_ms:.1f}%", f"{cost_ms:.5f}") if known else ("?", "?")
         lines.append((*cost, *words))
     return "\n".join((aligned(lines), *_sums(report)))
 

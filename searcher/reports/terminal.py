@@ -34,8 +34,8 @@ def lookup_table(table: LookupTable) -> Table:
             label = f" (range of {entry.occurrences} estimates)"
         shown.add_row(
             block,
-            f"{entry.median_ms:.4f}",
-            f"{low:.4f} … {high:.4f}{label}",
+            f"{entry.median_ms:.5f}",
+            f"{low:.5f} … {high:.5f}{label}",
             f"{half_width_pct:.1f}",
             "yes" if entry.converged else "no",
             *(cells.get(block, "") for cells in costs.values()),
