@@ -16,7 +16,15 @@ from typing import Optional, Tuple
 
 from profiler_agent.decoding import encode
 from profiler_agent.records import Environment, Machine, MachineState
-from profiler_agent.system_files import ROOT, cpu_policies, frequencies_mhz, is_virtual, read_heat, read_text
+from profiler_agent.system_files import (
+    ROOT,
+    cpu_policies,
+    frequencies_mhz,
+    is_virtual,
+    read_heat,
+    read_kilobytes,
+    read_text,
+)
 
 _CPU_NAME_FIELDS = ("model name", "Model", "Hardware", "CPU part")
 _CPU_FEATURE_FIELDS = ("flags", "Features")
@@ -33,7 +41,7 @@ def read_environment(root: Path = ROOT) -> Environment:
         libc=" ".join(part for part in platform.libc_ver() if part),
         python=platform.python_version(),
         numpy=_installed_version("numpy"),
-        memory_bytes=_memory_bytes(root, "MemTotal"),
+        memory_bytes=read_kilobytes(root / "proc/meminfo", "MemTotal"),
         virtual_machine=is_virtual(root),
     )
 
@@ -78,7 +86,7 @@ def read_state(root: Path = ROOT) -> MachineState:
         # No part of the machine's identity: switching turbo off changes it.
         max_frequencies_mhz=frequencies_mhz(policies, "cpuinfo_max_freq"),
         temperature_c=read_heat(root).temperature_c,
-        memory_available_bytes=_memory_bytes(root, "MemAvailable"),
+        memory_available_bytes=read_kilobytes(root / "proc/meminfo", "MemAvailable"),
     )
 
 
@@ -104,8 +112,3 @@ def _cpu_model(processors: str) -> str:
     details = [_cpu_field(processors, (field,)) for field in ("cpu family", "model", "stepping", "CPU revision")]
     known = [detail for detail in details if detail]
     return f"{name} ({'/'.join(known)})" if known else name
-
-
-def _memory_bytes(root: Path, field: str) -> Optional[int]:
-    match = re.search(rf"^{field}:\s*(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    return int(match.group(1)) * 1024 if match else None

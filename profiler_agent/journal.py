@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, List, NamedTuple, Optional, Tuple, Type
 
 from profiler_agent.decoding import decode, encode, parse_object
+from profiler_agent.disk import sync_folder
 from profiler_agent.errors import AgentError, BadInputError
 from profiler_agent.records import Event, Job, format_event, parse_event
 from profiler_agent.records.version import check_version
@@ -48,7 +49,7 @@ class Journal:
         """
         try:
             partial_path(self._path).replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as e:
             raise JournalError(f"cannot finish the journal {self._path}: {e.strerror}") from e
 
@@ -170,12 +171,3 @@ def _lock(file: IO[str], partial: Path) -> None:
     except OSError as e:
         file.close()
         raise BadInputError(f"{partial} is being written by another agent") from e
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until a rename in a folder is on the disk."""
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

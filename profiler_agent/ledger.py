@@ -43,9 +43,10 @@ class Ledger:
             self.next_process = max(self.next_process, event.process_index + 1)
             if event.operations is not None:
                 self._described.add(event.block_id)
-            if event.rejected is None and is_look(len(self.accepted(event.block_id))):
+            count = len(self.accepted(event.block_id))
+            if event.rejected is None and is_look(count):
                 # A batch that is rejected later takes the count back; that look is paid for, and not taken again.
-                self._looked[event.block_id] = len(self.accepted(event.block_id))
+                self._looked[event.block_id] = count
             if event.rejected is not None:
                 self._rejected.add((event.block_id, event.process_index))
             elif event.converged:

@@ -5,23 +5,23 @@ The kernel counts pages in portions for each processor, so that a reading may be
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Optional
 
-from profiler_agent.system_files import ROOT, read_text
+from profiler_agent.system_files import ROOT, read_kilobytes
 
+_STATUS = "proc/self/status"
 _RESET_PEAK = "5"
 
 
 def resident_bytes(root: Path = ROOT) -> Optional[int]:
     """Return what is resident now."""
-    return _field(root, "VmRSS")
+    return read_kilobytes(root / _STATUS, "VmRSS")
 
 
 def peak_bytes(root: Path = ROOT) -> Optional[int]:
     """Return the most that was resident at once since the process began, or since `reset_peak`."""
-    return _field(root, "VmHWM")
+    return read_kilobytes(root / _STATUS, "VmHWM")
 
 
 def reset_peak(root: Path = ROOT) -> bool:
@@ -31,8 +31,3 @@ def reset_peak(root: Path = ROOT) -> bool:
     except OSError:
         return False
     return True
-
-
-def _field(root: Path, name: str) -> Optional[int]:
-    match = re.search(rf"^{name}:\s*(\d{{1,15}}) kB", read_text(root / "proc/self/status") or "", re.MULTILINE)
-    return int(match.group(1)) * 1024 if match else None

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import resource
 from pathlib import Path
 from typing import Optional
 
 from profiler_agent.cgroups import read_limits
-from profiler_agent.system_files import ROOT, read_text
+from profiler_agent.system_files import ROOT, read_kilobytes
 
 
 def available_bytes(root: Path = ROOT) -> Optional[int]:
     """Return the memory that can be taken without swapping or being killed; None where the kernel does not tell."""
     free = []
-    match = re.search(r"^MemAvailable:\s*(\d{1,15}) kB$", read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    if match:
-        free.append(int(match.group(1)) * 1024)
+    of_machine = read_kilobytes(root / "proc/meminfo", "MemAvailable")
+    if of_machine is not None:
+        free.append(of_machine)
     limits = read_limits(root)
     if limits is not None and limits.memory_bytes is not None:
         free.append(max(0, limits.memory_bytes - (limits.memory_used_bytes or 0)))
@@ -30,10 +29,10 @@ def bound_own_memory(root: Path = ROOT) -> None:
     some process when there is nothing left, after a board has swapped itself to a standstill.
     """
     available = available_bytes(root)
-    match = re.search(r"^VmData:\s*(\d{1,15}) kB$", read_text(root / "proc/self/status") or "", re.MULTILINE)
-    if available is None or match is None:
+    taken = read_kilobytes(root / "proc/self/status", "VmData")
+    if available is None or taken is None:
         return
-    bound = int(match.group(1)) * 1024 + available
+    bound = taken + available
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or bound < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))

@@ -61,12 +61,12 @@ class Usage(NamedTuple):
 
 def read_usage(root: Path) -> Reading:
     """Read the counters of processors and processes."""
-    processors, processes = _processor_times(root), {}
+    processors, processes = read_processor_times(root), {}
     for folder in folders(root / "proc", "[0-9]*"):
         times = _process_times(folder) if folder.name.isdecimal() else None
         if times is not None:
             processes[int(folder.name)] = times
-    return Reading(processors, processes, _processor_times(root))
+    return Reading(processors, processes, read_processor_times(root))
 
 
 def usage_between(before: Reading, after: Reading) -> Optional[Usage]:
@@ -99,7 +99,7 @@ def usage_between(before: Reading, after: Reading) -> Optional[Usage]:
 
 def stolen_since_boot_s(root: Path) -> Optional[float]:
     """Return the time that a hypervisor gave to others since boot, in s of one processor."""
-    times = _processor_times(root)
+    times = read_processor_times(root)
     return None if times is None else sum(one.stolen for one in times.values()) / _TICKS_PER_S
 
 
@@ -112,7 +112,8 @@ def own_priority(root: Path) -> Optional[Tuple[int, int]]:
     return (int(nice), int(policy)) if re.fullmatch(r"-?\d{1,2}", nice) and re.fullmatch(r"\d", policy) else None
 
 
-def _processor_times(root: Path) -> Optional[Dict[int, ProcessorTimes]]:
+def read_processor_times(root: Path) -> Optional[Dict[int, ProcessorTimes]]:
+    """Return the times of each processor by its number; None where the kernel does not tell."""
     found = {}
     for line in (read_text(root / "proc/stat") or "").splitlines():
         match = re.fullmatch(r"cpu(\d{1,5})((?: +\d{1,18}){8,12})\s*", line)

@@ -7,7 +7,6 @@ frequency and temperature are read once, at the end. No root is needed, and what
 from __future__ import annotations
 
 import os
-import re
 import resource
 import time
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import Iterable, Optional, Tuple
 
 from profiler_agent.cgroups import read_quota_stops
+from profiler_agent.processes import read_processor_times
 from profiler_agent.records import Signs
-from profiler_agent.system_files import ROOT, cpu_policies, folders, read_heat, read_integer, read_text
+from profiler_agent.system_files import ROOT, cpu_policies, folders, read_heat, read_integer, read_text, throttle_count
 
 _NANOSECONDS = 1_000_000_000
-# Columns of /proc/stat that are work: user, nice, system, interrupts, soft interrupts; and the one of stolen time.
-_BUSY_COLUMNS, _STEAL_COLUMN = (0, 1, 2, 5, 6), 7
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ def read_counters(usable: Tuple[int, ...], root: Path = ROOT) -> Counters:
         root: of the file system.
     """
     tick_ns = _NANOSECONDS // os.sysconf("SC_CLK_TCK")
-    ticks = _processor_ticks(root)
-    stolen = [columns[_STEAL_COLUMN] for number, columns in ticks if number in usable]
-    busy = [sum(columns[column] for column in _BUSY_COLUMNS) for _, columns in ticks]
+    times = read_processor_times(root) or {}
+    stolen = [one.stolen for number, one in times.items() if number in usable]
+    busy = [one.busy for one in times.values()]
     return Counters(
         wall_ns=time.perf_counter_ns(),
         own_ns=time.process_time_ns(),
@@ -57,7 +55,7 @@ def read_counters(usable: Tuple[int, ...], root: Path = ROOT) -> Counters:
         stolen_ns=sum(stolen) * tick_ns if stolen else None,
         tick_ns=tick_ns,
         preemptions=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
-        throttlings=_throttlings(root),
+        throttlings=throttle_count(root),
         quota_stops=read_quota_stops(root),
     )
 
@@ -113,23 +111,10 @@ def _total(values: Iterable[Optional[int]]) -> Optional[int]:
     return sum(known) if known else None
 
 
-def _processor_ticks(root: Path) -> Tuple[Tuple[int, Tuple[int, ...]], ...]:
-    """Return, for each processor, its number and the columns of its line in /proc/stat."""
-    lines = re.findall(r"^cpu(\d+)((?: \d{1,18}){8,})", read_text(root / "proc/stat") or "", re.MULTILINE)
-    return tuple((int(number), tuple(map(int, columns.split()))) for number, columns in lines)
-
-
 def _waited_ns(task: Path) -> Optional[int]:
     """Return how long a thread was ready to run while another one ran, since it began."""
     fields = (read_text(task / "schedstat") or "").split()
     return int(fields[1]) if len(fields) >= 2 and fields[1].isdigit() else None
-
-
-def _throttlings(root: Path) -> Optional[int]:
-    """Return how often the processors were throttled by heat since the boot."""
-    processors = root / "sys/devices/system/cpu"
-    counts = [read_integer(one / "thermal_throttle/core_throttle_count") for one in folders(processors, "cpu[0-9]*")]
-    return _total(counts)
 
 
 def _frequency_mhz(usable: Tuple[int, ...], root: Path) -> Optional[float]:

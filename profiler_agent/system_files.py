@@ -71,6 +71,12 @@ def read_integer(path: Path) -> Optional[int]:
     return int(found) if found is not None and re.fullmatch(r"-?\d{1,18}", found) else None
 
 
+def read_kilobytes(path: Path, field: str) -> Optional[int]:
+    """Return a field of a file of lines such as `MemTotal:  3884 kB`, in bytes."""
+    match = re.search(rf"^{field}:\s*(\d{{1,15}}) kB$", read_text(path) or "", re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
+
+
 def is_denied(path: Path) -> bool:
     """Tell whether a file is there, as far as can be seen, but does not let itself be read."""
     try:
@@ -154,6 +160,14 @@ def is_virtual(root: Path) -> Optional[bool]:
         or read_text(root / "proc/device-tree/hypervisor/compatible") is not None
         or any(name in product for name in _VIRTUAL_PRODUCTS)
     )
+
+
+def throttle_count(root: Path) -> Optional[int]:
+    """Return how often x86 processors have slowed themselves for heat since boot."""
+    processors = folders(root / "sys/devices/system/cpu", "cpu[0-9]*")
+    counts = [read_integer(folder / "thermal_throttle/core_throttle_count") for folder in processors]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def run_tool(arguments: Tuple[str, ...]) -> Optional[str]:

@@ -19,6 +19,7 @@ from typing import List, Optional, Tuple
 
 from profiler_agent.controls import governor_controls, turbo_controls, write_control
 from profiler_agent.decoding import decode, encode, parse_object, quoted
+from profiler_agent.disk import sync_folder
 from profiler_agent.errors import RecordError
 from profiler_agent.system_files import read_text
 
@@ -104,7 +105,7 @@ def save(record: UndoRecord, folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(record_path(folder))
-    _sync(folder)
+    sync_folder(folder)
 
 
 def load(folder: Path) -> Optional[UndoRecord]:
@@ -128,7 +129,7 @@ def remove(folder: Path) -> None:
     """Remove the record: nothing is left to undo."""
     with contextlib.suppress(FileNotFoundError):
         record_path(folder).unlink()
-    _sync(folder)
+    sync_folder(folder)
 
 
 def undo(root: Path, folder: Path, record: UndoRecord) -> List[str]:
@@ -159,12 +160,3 @@ def undo(root: Path, folder: Path, record: UndoRecord) -> List[str]:
     except OSError as e:
         problems.append(f"cannot update the undo record {record_path(folder)}: {e.strerror}")
     return problems
-
-
-def _sync(folder: Path) -> None:
-    """Wait until a change of names in a folder is on the disk."""
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Tuple
 from profiler_agent.doctor import power, sharing, speed
 from profiler_agent.doctor.finding import DISTURBS, OK, UNKNOWN, Examined, Finding
 from profiler_agent.processes import read_usage, usage_between
-from profiler_agent.system_files import ROOT, firmware_throttle_bits
+from profiler_agent.system_files import ROOT, firmware_throttle_bits, throttle_count
 
 __all__ = ["DISTURBS", "OK", "UNKNOWN", "Finding", "diagnose"]
 
@@ -52,9 +52,9 @@ def diagnose(
         pause: waits between the two readings that tell what others do; its length is that of the sample.
         firmware_bits: what a Raspberry Pi's firmware tells of throttling.
     """
-    before, throttles_before = read_usage(root), power.throttle_count(root)
+    before, throttles_before = read_usage(root), throttle_count(root)
     pause()
-    after, throttles_after = read_usage(root), power.throttle_count(root)
+    after, throttles_after = read_usage(root), throttle_count(root)
     examined = Examined(
         root=root,
         affinity=affinity,

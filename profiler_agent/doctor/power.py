@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Callable, Optional
 
 from profiler_agent.doctor.finding import DISTURBS, OK, UNKNOWN, Examined, Finding, listed, printable
 from profiler_agent.system_files import (
@@ -34,13 +34,6 @@ def firmware_bits(root: Path, ask: Callable[[], Optional[int]]) -> Optional[int]
         return bits
     text = read_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled") or ""
     return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text) else None
-
-
-def throttle_count(root: Path) -> Optional[int]:
-    """Return how often x86 processors have slowed themselves for heat since boot."""
-    files = [folder / "thermal_throttle/core_throttle_count" for folder in _processors(root)]
-    counts = [count for count in map(read_integer, files) if count is not None]
-    return sum(counts) if counts else None
 
 
 def undervoltage(examined: Examined) -> Finding:
@@ -132,7 +125,3 @@ def _supply_sensor(root: Path) -> Optional[Path]:
     """Return the folder of a Raspberry Pi's voltage sensor; None on other machines."""
     sensors = folders(root / "sys/class/hwmon", "hwmon*")
     return next((folder for folder in sensors if read_text(folder / "name") == "rpi_volt"), None)
-
-
-def _processors(root: Path) -> List[Path]:
-    return folders(root / "sys/devices/system/cpu", "cpu[0-9]*")

@@ -44,7 +44,6 @@ _HALF_WEIGHTS = qtyping.OpQuantizationConfig(
     explicit_dequantize=True,
 )
 _LEAST = -128
-_IMAGE_RANK = 4
 
 
 def conversion_versions() -> dict[str, str]:
