@@ -2,7 +2,9 @@
 
 `python -m benchmarks.footprint` starts, in turn, a bare script that imports numpy and the runtime and opens one model,
 and a worker of the agent that opens the same model, and compares their peak resident memory and the time until the
-session is open. The agent's parent process, which only schedules, is reported apart. The last line is one JSON object.
+session is open. The agent's parent process, which only schedules, is reported apart, and so are the archive as which
+the agent travels (`payload_kb`) and the source files that lie on the device (`unpacked_kb`). The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from profiler_agent.launch import RUN_WORKER
 from profiler_agent.orders import WorkOrder, format_order
 from profiler_agent.records import JobBlock, Settings
 from profiler_agent.runtimes import load_runtime
+from searcher.devices.deploy import agent_files, pack_agent
 
 _BARE = """
 import sys, numpy, onnxruntime
@@ -82,11 +85,18 @@ def main() -> None:
     print(json.dumps(summary(kinds, options.runs)))
 
 
+def payload_bytes() -> int:
+    """Return the size of the archive as which the agent is sent to a device."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "agent.zip")
+        pack_agent(archive)
+        return archive.stat().st_size
+
+
 def summary(kinds: dict[str, list[tuple[float, float]]], runs: int) -> dict[str, Any]:
-    """Return the medians and their differences; payload is the size of the agent's source files."""
+    """Return the medians and their differences; payload is the archive as which the agent is sent to a device."""
     seconds = {name: statistics.median(one for one, _ in taken) for name, taken in kinds.items()}
     memory = {name: statistics.median(one for _, one in taken if one > 0) for name, taken in kinds.items()}
-    package = Path(profiler_agent.__file__).parent
     return {
         "benchmark": "footprint",
         "machine": describe_machine(),
@@ -96,7 +106,8 @@ def summary(kinds: dict[str, list[tuple[float, float]]], runs: int) -> dict[str,
         "rss_above_runtime_mb": round(memory["worker"] - memory["bare"], 2),
         "startup_above_import_ms": round(1000 * (seconds["worker"] - seconds["bare"]), 1),
         "parent_rss_above_python_mb": round(memory["parent"] - memory["python"], 2),
-        "payload_kb": round(sum(path.stat().st_size for path in package.rglob("*.py")) / 1024, 1),
+        "payload_kb": round(payload_bytes() / 1024, 1),
+        "unpacked_kb": round(sum(path.stat().st_size for path in agent_files().values()) / 1024, 1),
     }
 
 

@@ -2,11 +2,14 @@
 
 `python -m benchmarks.operators` examines ten whole networks with ONNX Runtime and with LiteRT. Before each of the
 agent's processes a plain loop, without any code of the agent, measures the same network in a process of its own: the
-two alternate. Where the interval of either is wider than half the limit, the machine was not steady enough to tell,
-and the network is examined again, up to three times; the ratio itself decides nothing. For each network the sum of
-the estimates and of the call is divided by the median of the plain loops. The last line is one JSON object:
-`onnx_ratio_worst` and `tflite_ratio_worst` are the ratios farthest from 1, `profiler_inflation` the median of
-profiled ÷ unprofiled latency, `tflite_additivity` what the parts sum to before they are scaled to the whole.
+two alternate, and each process of the agent is compared with the plain loop just before it, so that a machine that
+changes its speed within minutes changes both. `ratio` is the sum of the estimates and of the call over the agent's own
+unprofiled latency, times the median over the pairs of the agent's latency over the plain loop's; `unpaired_ratio` is
+the same sum over the median of all plain loops. Where the interval of the pairs' median is wider than half the limit,
+the machine was not steady enough to tell, and the network is examined again, up to three times; the ratio itself
+decides nothing. The last line is one JSON object: `onnx_ratio_worst` and `tflite_ratio_worst` are the ratios farthest
+from 1, `profiler_inflation` the median of profiled ÷ unprofiled latency, `tflite_additivity` what the parts sum to
+before they are scaled to the whole.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ from benchmarks.whole_networks import export, networks
 from profiler_agent.errors import AgentError
 from profiler_agent.launch import launch_worker
 from profiler_agent.ops import Examination, examine
-from profiler_agent.orders import Reply, WorkOrder
+from profiler_agent.orders import BatchTaken, Reply, WorkOrder
 from profiler_agent.records import OperatorReport, Settings, format_operator_report
 from profiler_agent.statistics import median_interval
 from searcher.artifacts import cache_folder
@@ -64,11 +68,11 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     for (name, runtime), path in files.items():
         try:
-            report, bare_ms = steadily(path, dataclasses.replace(settings, runtime=runtime), options.budget_s)
+            report, pairs = steadily(path, dataclasses.replace(settings, runtime=runtime), options.budget_s)
         except (AgentError, BareRunError) as e:
             sys.exit(f"benchmarks.operators: {name}: {e}")
-        results.setdefault(name, {})[_NAMES[runtime]] = figures(report, bare_ms)
-        print(f"{runtime:12} {report.total_ms / statistics.median(bare_ms):.4f} {name}", file=sys.stderr)
+        results.setdefault(name, {})[_NAMES[runtime]] = figures(report, pairs)
+        print(f"{runtime:12} {ratio_of(report, pairs):.4f} {name}", file=sys.stderr)
         if options.out is not None:
             keep(report, options.out / f"{len(results)}-{_NAMES[runtime]}.json", name)
     result = {
@@ -82,56 +86,75 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def steadily(model: Path, settings: Settings, budget_s: float) -> tuple[OperatorReport, tuple[float, ...]]:
+@dataclass(frozen=True)
+class Pair:
+    """Latencies of one network in neighbouring processes, in ms: one of the agent, and the plain loop just before."""
+
+    agent_ms: float
+    bare_ms: float
+
+
+def steadily(model: Path, settings: Settings, budget_s: float) -> tuple[OperatorReport, tuple[Pair, ...]]:
     """Examine a network until the machine was steady meanwhile, or three times: the steadiest counts."""
-    tries: list[tuple[OperatorReport, tuple[float, ...]]] = []
+    tries: list[tuple[OperatorReport, tuple[Pair, ...]]] = []
     while len(tries) < _MOST_TRIES:
         tries.append(examined(model, settings, budget_s))
-        report, bare_ms = tries[-1]
-        enough = min(report.wall_rounds, len(bare_ms)) >= _FEWEST_ROUNDS
-        if enough and spread_pct(report, bare_ms) <= _LIMITS_PCT[settings.runtime] / 2:
+        _, pairs = tries[-1]
+        if len(pairs) >= _FEWEST_ROUNDS and spread_pct(pairs) <= _LIMITS_PCT[settings.runtime] / 2:
             break
     # Few rounds have a narrow range by chance.
-    return min(tries, key=lambda one: (one[0].wall_rounds < _FEWEST_ROUNDS, spread_pct(*one)))
+    return min(tries, key=lambda one: (len(one[1]) < _FEWEST_ROUNDS, spread_pct(one[1])))
 
 
-def spread_pct(report: OperatorReport, bare_ms: tuple[float, ...]) -> float:
-    """Return half the width of the wider interval of the two, in percent of its median."""
-    low, high = report.wall_interval_ms
-    bare_low, bare_high, _ = median_interval(bare_ms)
-    return max(50 * (high - low) / report.wall_ms, 50 * (bare_high - bare_low) / statistics.median(bare_ms))
+def spread_pct(pairs: Sequence[Pair]) -> float:
+    """Return half the width of the interval of the pairs' ratios, in percent of their median."""
+    ratios = [pair.agent_ms / pair.bare_ms for pair in pairs]
+    low, high, _ = median_interval(ratios)
+    return 50 * (high - low) / statistics.median(ratios)
 
 
-def examined(model: Path, settings: Settings, budget_s: float) -> tuple[OperatorReport, tuple[float, ...]]:
+def examined(model: Path, settings: Settings, budget_s: float) -> tuple[OperatorReport, tuple[Pair, ...]]:
     """Examine a network, a plain loop before each measuring process, and return both."""
-    bare_ms: list[float] = []
+    pairs: list[Pair] = []
 
     def launch(order: WorkOrder) -> Iterator[Reply]:
-        if order.blocks:
-            bare_ms.append(bare_latency_ms(settings.runtime, model))
-        yield from launch_worker(order)
+        whole = next((block.block_id for block in order.blocks if block.file == str(model)), None)
+        if whole is None:
+            yield from launch_worker(order)
+            return
+        bare_ms = bare_latency_ms(settings.runtime, model)
+        for reply in launch_worker(order):
+            if isinstance(reply, BatchTaken) and reply.block_id == whole:
+                pairs.append(Pair(statistics.median(reply.samples_ns) / reply.inner_loops / 1e6, bare_ms))
+            yield reply
 
     with tempfile.TemporaryDirectory() as folder:
         wanted = Examination(model, settings, {}, budget_s)
         report = examine(wanted, Path(folder), lambda _sentence: None, launch=launch)
-    return report, tuple(bare_ms)
+    return report, tuple(pairs)
 
 
-def figures(report: OperatorReport, bare_ms: tuple[float, ...]) -> dict[str, Any]:
+def figures(report: OperatorReport, pairs: Sequence[Pair]) -> dict[str, Any]:
     """Return what is told of one network and runtime."""
     inflation = report.profiler_inflation
+    bare_ms = statistics.median(pair.bare_ms for pair in pairs)
     return {
-        "ratio": round(report.total_ms / statistics.median(bare_ms), 4),
+        "ratio": round(ratio_of(report, pairs), 4),
+        "unpaired_ratio": round(report.total_ms / bare_ms, 4),
         "sum_ms": round(report.total_ms, 5),
-        "bare_ms": round(statistics.median(bare_ms), 5),
-        "spread_pct": round(spread_pct(report, bare_ms), 2),
-        "agent_rounds": report.wall_rounds,
-        "bare_rounds": len(bare_ms),
+        "bare_ms": round(bare_ms, 5),
+        "spread_pct": round(spread_pct(pairs), 2),
+        "rounds": len(pairs),
         "operators": len(report.operators),
         "unattributed_ms": round(report.unattributed_ms, 5),
         "additivity": None if report.additivity is None else round(report.additivity, 4),
         "profiler_inflation": None if inflation is None else round(inflation, 3),
     }
+
+
+def ratio_of(report: OperatorReport, pairs: Sequence[Pair]) -> float:
+    """Return the sum of the parts over what the plain loops took."""
+    return report.total_ms / report.wall_ms * statistics.median(pair.agent_ms / pair.bare_ms for pair in pairs)
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -142,6 +165,9 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ratios = [one[family]["ratio"] for one in results.values()]
         worst = max(ratios, key=lambda ratio: abs(ratio - 1))
         told[f"{family}_ratio_worst"] = worst
+        told[f"{family}_unpaired_ratio_worst"] = max(
+            (one[family]["unpaired_ratio"] for one in results.values()), key=lambda ratio: abs(ratio - 1)
+        )
         told[f"{family}_ratio_median"] = round(statistics.median(ratios), 4)
         told[f"{family}_spread_worst_pct"] = max(one[family]["spread_pct"] for one in results.values())
         told[f"{family}_holds"] = abs(worst - 1) <= limit_pct / 100

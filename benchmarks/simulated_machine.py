@@ -56,6 +56,7 @@ class Scenario:
         slow_share: how often a new window is a slow one.
         slow_pct: by how much slow windows are slower, from and to.
         level_correlation: None, or the correlation of a block's level in one process (1%) with that in the next.
+        promised: whether the intervals are meant to cover here: docs/method.md says where they are not.
         burst_share: how often a batch begins a burst of others' work that disturbs it; milder ones, which do not, come
             as often.
     """
@@ -64,6 +65,7 @@ class Scenario:
     slow_share: float = 0.0
     slow_pct: tuple[float, float] = (10.0, 60.0)
     level_correlation: float | None = None
+    promised: bool = True
     burst_share: float = 0.0
 
 
@@ -75,7 +77,7 @@ SCENARIOS = {
     "small_drift": Scenario(slow_share=0.2, slow_pct=(3.0, 10.0)),
     # On the machine that this was written on, blocks have 0.1 in the median, and nine in ten less than 0.26.
     "correlated_rounds": Scenario(level_correlation=0.3),
-    "strongly_correlated_rounds": Scenario(level_correlation=0.6),
+    "strongly_correlated_rounds": Scenario(level_correlation=0.6, promised=False),
     "bursts": Scenario(burst_share=0.05),
 }
 

@@ -13,7 +13,8 @@ import io  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
-from typing import Optional, Sequence  # noqa: E402
+from types import FrameType  # noqa: E402
+from typing import Callable, Optional, Sequence, Union  # noqa: E402
 
 from profiler_agent import __version__  # noqa: E402
 from profiler_agent.commands import compare, doctor, info, measure, ops  # noqa: E402
@@ -31,15 +32,20 @@ _COMMANDS = (
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the command and end the process with its exit status."""
-    # A device that hangs up must end the worker too; only an exception runs the clean-up.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    if sys.stdout is None:  # closed by whoever started the agent
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    sys.exit(_status(arguments))
+    try:
+        # A device that hangs up must end the worker too; only an exception runs the clean-up.
+        _on_interrupts(_interrupt)
+        if sys.stdout is None:  # closed by whoever started the agent
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        status = _status(arguments)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    # Nothing is left to clean up, and nobody to catch an exception.
+    _on_interrupts(signal.SIG_DFL)
+    sys.exit(status)
 
 
 def _status(arguments: Optional[Sequence[str]]) -> int:
@@ -57,8 +63,6 @@ def _status(arguments: Optional[Sequence[str]]) -> int:
     except BrokenPipeError:
         _drop_output()
         return 1
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except Exception as e:
         if options.verbose:
             raise
@@ -73,6 +77,11 @@ def _status(arguments: Optional[Sequence[str]]) -> int:
 def _drop_output() -> None:
     """Send what is still buffered nowhere: the interpreter would complain again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _on_interrupts(handler: Union[Callable[[int, Optional[FrameType]], None], signal.Handlers]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

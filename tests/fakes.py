@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from searcher.devices.deploy import agent_files
 from searcher.devices.transport import NO_VARIABLES, TransportError, check_program, safe_path
 
 Program = Callable[[Sequence[str], bytes], Iterable[str]]
@@ -23,9 +27,11 @@ class FakeRun:
 class FakeTransport:
     """A device in memory: a dictionary of files, and one scripted program that yields lines or raises.
 
+    Beside that program it can unpack archives, as every device with a Python can.
+
     Attributes:
         files: the bytes of each file by its path.
-        runs: the programs that were started.
+        runs: the times that the scripted program was started.
         ended: how many of them came to an end, their own or by the caller's will.
         sent_bytes: all bytes ever sent.
         closed: whether `close` was called.
@@ -66,6 +72,9 @@ class FakeTransport:
         environment: Mapping[str, str] = NO_VARIABLES,
     ) -> Generator[str, None, None]:
         check_program(arguments, environment)
+        if standard_input == agent_files()["profiler_agent/unpack.py"].read_bytes():
+            self._unpack(*arguments[2:])
+            return
         self.runs.append(FakeRun(tuple(arguments), standard_input, dict(environment)))
         try:
             yield from self._program(arguments, standard_input)
@@ -74,6 +83,12 @@ class FakeTransport:
 
     def close(self) -> None:
         self.closed = True
+
+    def _unpack(self, archive: str, sha256: str, folder: str) -> None:
+        content = self.files.pop(archive)
+        assert hashlib.sha256(content).hexdigest() == sha256
+        with zipfile.ZipFile(io.BytesIO(content)) as zipped:
+            self.files.update({f"{folder}/{name}": zipped.read(name) for name in zipped.namelist()})
 
 
 def _not_found(arguments: Sequence[str], _: bytes) -> Iterable[str]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from profiler_agent import records
 from searcher.artifacts import ExportedModel, sha256_of
-from searcher.devices.transport import Transport
+from searcher.devices.transport import RemoteProgramError, Transport, TransportError, printable
 
-# Sent after everything else: a folder without it is half-sent and never used. It lists the folder's files in
-# the format of `sha256sum`, so that `sha256sum -c complete` checks them on the device.
+# Lies in a folder that is whole. It lists the files in the format of `sha256sum`, so that `sha256sum -c complete`
+# checks them on the device.
 _MARKER = "complete"
 
 _NAME_DIGITS = 16
+_UNPACK = "profiler_agent/unpack.py"
+# One moment for all, so that equal files make equal archives; the earliest that a zip archive knows.
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def agent_files() -> dict[str, Path]:
@@ -25,26 +29,60 @@ def agent_files() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def deploy_agent(transport: Transport) -> str:
+def deploy_agent(transport: Transport, interpreter: str) -> str:
     """Make sure that the host's version of the agent lies on a device.
+
+    It goes there as one compressed archive, which the device's Python checks and unpacks.
+
+    Args:
+        transport: the way to the device.
+        interpreter: a Python there; 3.8 or newer, without any package.
 
     Returns:
         The folder there, relative to the working root, that belongs on `PYTHONPATH`.
 
     Raises:
-        TransportError: the device cannot be reached or written to.
+        TransportError: the device cannot be reached or written to, or its Python cannot unpack the archive.
     """
-    files = agent_files()
-    listing = "".join(f"{sha256_of(path)}  {name}\n" for name, path in files.items())
-    folder = f"agents/{hashlib.sha256(listing.encode()).hexdigest()[:_NAME_DIGITS]}"
-    marker = f"{folder}/{_MARKER}"
-    if not transport.exists(marker):
-        transport.send({f"{folder}/{name}": path for name, path in files.items()})
+    folder = f"agents/{hashlib.sha256(_listing(agent_files())).hexdigest()[:_NAME_DIGITS]}"
+    if not transport.exists(f"{folder}/{_MARKER}"):
         with tempfile.TemporaryDirectory() as scratch:
-            local_marker = Path(scratch) / _MARKER
-            local_marker.write_text(listing, encoding="utf-8")
-            transport.send({marker: local_marker})
+            archive = Path(scratch) / "agent.zip"
+            pack_agent(archive)
+            _bring(transport, interpreter, archive, folder)
     return folder
+
+
+def pack_agent(archive: Path) -> None:
+    """Write the archive as which the installed agent travels."""
+    files = agent_files()
+    pack({name: path.read_bytes() for name, path in files.items()} | {_MARKER: _listing(files)}, archive)
+
+
+def _listing(files: Mapping[str, Path]) -> bytes:
+    return "".join(f"{sha256_of(path)}  {name}\n" for name, path in files.items()).encode()
+
+
+def pack(files: Mapping[str, bytes], archive: Path) -> None:
+    """Write a compressed zip archive of files by their names in it; equal files make equal archives."""
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for name, content in files.items():
+            zipped.writestr(zipfile.ZipInfo(name, _LONG_AGO), content, zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
+def _bring(transport: Transport, interpreter: str, archive: Path, folder: str) -> None:
+    there = f"{folder}.zip"
+    transport.send({there: archive})
+    # The device has nothing of the agent yet, so this part of it goes through standard input.
+    program = agent_files()[_UNPACK].read_bytes()
+    try:
+        for _ in transport.run([interpreter, "-", there, sha256_of(archive), folder], standard_input=program):
+            pass
+    except RemoteProgramError as e:
+        lines = printable(e.standard_error).strip().splitlines()
+        if not lines or not lines[-1].startswith("cannot unpack"):
+            raise
+        raise TransportError(f"{interpreter} on {transport.description} {lines[-1].strip()}") from e
 
 
 def deploy_models(transport: Transport, models: Sequence[ExportedModel]) -> dict[str, str]:

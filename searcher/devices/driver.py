@@ -100,7 +100,7 @@ def measure_on(
         BadInputError: the agent refused the job: an unknown runtime, say.
         DeviceAnswerError: an answer is no record of the protocol, or not of this job.
     """
-    agent_folder = deploy_agent(transport)
+    agent_folder = deploy_agent(transport, interpreter)
     paths = deploy_models(transport, models)
     blocks = tuple(JobBlock(model.name, paths[model.name], model.sha256) for model in models)
     job = Job(uuid.uuid4().hex, blocks, settings, budget_s)

@@ -9,9 +9,7 @@ and outputs too; on a processor without such arithmetic the runtime casts to fp3
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from searcher.errors import SearcherError
 from searcher.export.calibration import Inference, dequantised, quantised
+from searcher.export.quiet import quietly
 from searcher.spaces.block import FP16
 
 # Raised when this code writes other files for the same input, so that old ones in caches are left alone.
@@ -59,7 +58,7 @@ def convert(exact: Path, path: Path, dtype: str, inferences: Sequence[Inference]
     if dtype == FP16:
         onnx.save(convert_float_to_float16(onnx.load(exact)), path)
         return
-    with _quietly():
+    with quietly():
         quantize_static(
             exact,
             path,
@@ -181,14 +180,3 @@ def _quantisation(graph: onnx.GraphProto, operation: str, name: str) -> _Quantis
             scale, zero_point = (numpy_helper.to_array(constants[one]).item() for one in node.input[1:3])
             return _Quantisation(float(scale), int(zero_point))
     return None
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the quantiser's advice away from the user."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)

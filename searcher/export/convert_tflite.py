@@ -8,10 +8,7 @@ nothing else: interpreters widen them once, when they load the file, and compute
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from ai_edge_quantizer.utils import qsv_utils
 from numpy.typing import NDArray
 
 from searcher.export.calibration import Inference, dequantised, quantised
+from searcher.export.quiet import quietly
 from searcher.spaces.block import FP16
 
 # Raised when this code writes other files for the same input, so that old ones in caches are left alone.
@@ -61,7 +59,7 @@ def convert(exact: Path, path: Path, dtype: str, inferences: Sequence[Inference]
         inferences: inputs (1, C, H, W) that show what values occur.
     """
     quantizer = Quantizer(str(exact))
-    with _quietly():
+    with quietly():
         if dtype == FP16:
             for operation in _HALVED:
                 quantizer.update_quantization_recipe(".*", operation, _HALF_WEIGHTS, AlgorithmName.FLOAT_CASTING)
@@ -136,12 +134,3 @@ def _with_relus_requantising(model: bytes) -> bytes:
 
 def _begins_at_zero(tensor: Any) -> bool:
     return bool(tensor.type == schema.TensorType.INT8 and list(tensor.quantization.zeroPoint) == [_LEAST])
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the quantiser's progress and its warnings away from the user."""
-    nowhere = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        warnings.simplefilter("ignore")
-        yield

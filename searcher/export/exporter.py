@@ -20,6 +20,7 @@ from torch import nn
 from searcher.artifacts import ExportedModel, replacing
 from searcher.errors import BadInputError, SearcherError
 from searcher.export.calibration import Calibration, Inference, relative_error, single_inferences
+from searcher.export.quiet import quietly
 from searcher.export.recipe import Recipe, export_cached
 from searcher.networks.activations import settle_batch_norms
 from searcher.networks.blocks import build_block
@@ -187,8 +188,9 @@ def exporter_for(runtime: str, dtype: str = FP32) -> Exporter:
         raise BadInputError(f"unknown number type {dtype!r}; choose one of {', '.join(DTYPES)}")
     name = _FORMAT_OF_RUNTIME[runtime]
     try:
-        written = cast(_Format, importlib.import_module(_FORMATS[name]))
-        converted = None if dtype == FP32 else cast(_Conversion, importlib.import_module(_CONVERSIONS[name]))
+        with quietly():
+            written = cast(_Format, importlib.import_module(_FORMATS[name]))
+            converted = None if dtype == FP32 else cast(_Conversion, importlib.import_module(_CONVERSIONS[name]))
     except ModuleNotFoundError as e:
         raise BadInputError(
             f"writing {dtype} files for {runtime} needs {e.name}: pip install 'profiler-agent[{_EXTRAS[name]}]'"

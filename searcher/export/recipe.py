@@ -14,10 +14,12 @@ from torch import nn
 
 from searcher.artifacts import ExportedModel, sha256_of, write_text
 from searcher.errors import BadInputError
-from searcher.networks.blocks import initialise
+from searcher.networks.blocks import draw_statistics, initialise
 from searcher.spaces.block import FP32
 
-WEIGHTS_SEED = 0
+_WEIGHTS_SEED = 0
+# Raised when `set_weights` sets others, so that old files in caches are left alone.
+_WEIGHTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Recipe:
         text = json.dumps(
             {
                 "identity": self.identity,
-                "weights_seed": WEIGHTS_SEED,
+                "weights_seed": _WEIGHTS_SEED,
+                "weights_version": _WEIGHTS_VERSION,
                 "exporter": dict(self.exporter),
                 "versions": dict(self.versions),
                 "dtype": self.dtype,
@@ -82,9 +85,7 @@ def export_cached(
         kept = _kept(name, path, recipe.dtype)
         if kept is not None:
             return kept
-        module = build()
-        initialise(module, torch.Generator().manual_seed(WEIGHTS_SEED))
-        numerical_error = write(module.eval(), path)
+        numerical_error = write(set_weights(build()), path)
         made = ExportedModel(name, path, sha256_of(path), numerical_error)
         if made.numerical_error is not None:
             text = json.dumps({"sha256": made.sha256, "numerical_error": made.numerical_error})
@@ -94,6 +95,14 @@ def export_cached(
         raise BadInputError(
             f"cannot keep exported files in {folder}: {e.strerror or e}; PROFILER_CACHE can name another folder"
         ) from e
+
+
+def set_weights(module: nn.Module) -> nn.Module:
+    """Set the weights that every exported module has; return it in eval mode."""
+    generator = torch.Generator().manual_seed(_WEIGHTS_SEED)
+    initialise(module, generator)
+    draw_statistics(module, generator)
+    return module.eval()
 
 
 def _judgement(path: Path) -> Path:

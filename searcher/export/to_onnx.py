@@ -6,10 +6,7 @@ opset than it is told.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import torch
 from torch import nn
 
 from searcher.artifacts import replacing
+from searcher.export.quiet import quietly
 from searcher.spaces.block import Shape
 
 SUFFIX = ".onnx"
@@ -41,7 +39,7 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
     """
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)
     names = [f"input_{index}" for index in range(len(inputs))]
-    with replacing(path) as temporary, _quietly():
+    with replacing(path) as temporary, quietly():
         torch.onnx.export(
             module.eval(),
             inputs,
@@ -51,11 +49,3 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
             input_names=names,
             output_names=["output"],
         )
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporter's deprecation notes and its printing away from the user."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

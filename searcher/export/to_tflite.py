@@ -5,12 +5,8 @@ Imports litert-torch, of the extra `tflite-export`, which takes seconds: only wh
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from searcher.artifacts import replacing
+from searcher.export.quiet import quietly
 from searcher.spaces.block import Shape
 
 SUFFIX = ".tflite"
@@ -59,7 +56,7 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
     with torch.no_grad():
         is_image = module(*inputs).dim() == _IMAGE_RANK
     channels_last = tuple(one.permute(0, 2, 3, 1).contiguous() for one in inputs)
-    with replacing(path) as temporary, _quietly():
+    with replacing(path) as temporary, quietly():
         wrapped = litert_torch.to_channel_last_io(
             module, args=list(range(len(inputs))), outputs=[0] if is_image else None
         )
@@ -74,16 +71,3 @@ def _with_whole_image_pools(module: nn.Module) -> nn.Module:
             if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
                 setattr(parent, name, WholeImagePool())
     return copied
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the converter's notes and its printing away from the user."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)

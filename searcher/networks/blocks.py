@@ -142,6 +142,18 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
             raise SearcherError(f"There is no rule to initialise a layer of type {type(layer).__name__}.")
 
 
+def draw_statistics(module: nn.Module, generator: torch.Generator) -> None:
+    """Give batch norms means, variances and shifts as trained ones have: none of them 0 or 1.
+
+    What adds 0 is left out of a converted file, and would be missing in its latency.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
+            layer.running_mean.normal_(0, 0.1, generator=generator)
+            layer.running_var.uniform_(0.5, 1.5, generator=generator)
+            nn.init.normal_(layer.bias, 0, 0.1, generator=generator)
+
+
 def _relu_conv_bn(channels: int, output_channels: int, stride: int) -> nn.Sequential:
     convolution = nn.Conv2d(channels, output_channels, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(output_channels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,27 +14,29 @@ import pytest
 
 from profiler_agent import records
 from searcher.artifacts import ExportedModel, sha256_of
-from searcher.devices.deploy import agent_files, deploy_agent, deploy_models
+from searcher.devices.deploy import agent_files, deploy_agent, deploy_models, pack
 from searcher.devices.local import LocalTransport
-from searcher.devices.transport import TransportError
+from searcher.devices.transport import RemoteProgramError, TransportError
 from tests.fakes import FakeTransport
 
 
-class BreakingTransport(FakeTransport):
-    """Loses the link after some files."""
+class SpoilingTransport(LocalTransport):
+    """Loses the last byte of each file."""
 
-    def __init__(self, files_until_lost: int) -> None:
-        super().__init__()
-        self.files_left = files_until_lost
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._device = root
 
     def send(self, files: Mapping[str, Path]) -> int:
-        sent = 0
-        for path, source in files.items():
-            if self.files_left == 0:
-                raise TransportError("the link was lost")
-            self.files_left -= 1
-            sent += super().send({path: source})
+        sent = super().send(files)
+        for path in files:
+            os.truncate(self._device / path, (self._device / path).stat().st_size - 1)
         return sent
+
+
+def check_whole(folder: Path) -> None:
+    check = subprocess.run(["sha256sum", "--quiet", "-c", "complete"], cwd=folder, check=False)
+    assert check.returncode == 0
 
 
 def model(folder: Path, name: str, content: bytes) -> ExportedModel:
@@ -51,45 +54,63 @@ class TestAgent:
 
     def test_the_second_time_nothing_is_sent(self) -> None:
         transport = FakeTransport()
-        folder = deploy_agent(transport)
+        folder = deploy_agent(transport, "python3")
         assert transport.sent_bytes > 0
         assert {f"{folder}/{name}" for name in agent_files()} | {f"{folder}/complete"} == set(transport.files)
         transport.sent_bytes = 0
-        assert deploy_agent(transport) == folder
+        assert deploy_agent(transport, "python3") == folder
         assert transport.sent_bytes == 0
 
-    @pytest.mark.parametrize("files_until_lost", [0, 1, 3, len(agent_files())])
-    def test_a_half_sent_folder_is_not_used(self, files_until_lost: int) -> None:
-        transport = BreakingTransport(files_until_lost)
-        with pytest.raises(TransportError, match="lost"):
-            deploy_agent(transport)
-        transport.files_left = 1000
-        folder = deploy_agent(transport)
-        for name, path in agent_files().items():
-            assert transport.files[f"{folder}/{name}"] == path.read_bytes()
+    def test_one_compressed_archive_travels(self, tmp_path: Path) -> None:
+        transport = FakeTransport()
+        deploy_agent(transport, "python3")
+        assert transport.sent_bytes < sum(path.stat().st_size for path in agent_files().values()) / 2
+
+    def test_equal_files_make_equal_archives(self, tmp_path: Path) -> None:
+        for name in ("one.zip", "two.zip"):
+            pack({"folder/a": b"a" * 100, "b": b""}, tmp_path / name)
+        assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+    def test_a_folder_without_its_marker_is_replaced(self, tmp_path: Path) -> None:
+        transport = LocalTransport(tmp_path)
+        folder = deploy_agent(transport, sys.executable)
+        (tmp_path / folder / "complete").unlink()
+        (tmp_path / folder / "profiler_agent" / "measure.py").write_text("half of")
+        assert deploy_agent(transport, sys.executable) == folder
+        check_whole(tmp_path / folder)
+        assert [path.name for path in (tmp_path / "agents").iterdir()] == [Path(folder).name]
 
     def test_a_changed_agent_gets_another_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         package = shutil.copytree(Path(records.__file__).parents[1], tmp_path / "profiler_agent")
         transport = FakeTransport()
-        folder = deploy_agent(transport)
+        folder = deploy_agent(transport, "python3")
         monkeypatch.setattr(records, "__file__", str(package / "records" / "__init__.py"))
-        assert deploy_agent(transport) == folder
+        assert deploy_agent(transport, "python3") == folder
         (package / "measure.py").write_text("changed = True\n")
-        changed = deploy_agent(transport)
+        changed = deploy_agent(transport, "python3")
         (package / "measure.py").rename(package / "renamed.py")
-        assert len({folder, changed, deploy_agent(transport)}) == 3
+        assert len({folder, changed, deploy_agent(transport, "python3")}) == 3
 
     def test_it_runs_where_it_was_brought(self, tmp_path: Path) -> None:
         transport = LocalTransport(tmp_path)
-        folder = deploy_agent(transport)
+        folder = deploy_agent(transport, sys.executable)
         show = "import profiler_agent.records as records; print(records.__file__)"
         (line,) = transport.run([sys.executable, "-c", show], environment={"PYTHONPATH": folder})
         assert line == str(tmp_path / folder / "profiler_agent" / "records" / "__init__.py")
 
     def test_the_marker_lists_the_files_hashes(self, tmp_path: Path) -> None:
-        folder = deploy_agent(LocalTransport(tmp_path))
-        check = subprocess.run(["sha256sum", "--quiet", "-c", "complete"], cwd=tmp_path / folder, check=False)
-        assert check.returncode == 0
+        check_whole(tmp_path / deploy_agent(LocalTransport(tmp_path), sys.executable))
+
+    def test_what_the_device_cannot_unpack_is_told_in_its_words(self, tmp_path: Path) -> None:
+        (tmp_path / "agents").mkdir()
+        transport = SpoilingTransport(tmp_path)
+        with pytest.raises(TransportError, match="on local cannot unpack: the archive did not arrive as it was sent"):
+            deploy_agent(transport, sys.executable)
+        assert list((tmp_path / "agents").iterdir()) == []
+
+    def test_a_program_that_is_no_python_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(RemoteProgramError, match="no-such-python on local"):
+            deploy_agent(LocalTransport(tmp_path), "no-such-python")
 
 
 class TestModels:

@@ -13,8 +13,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter, exporter_for
-from searcher.export.recipe import WEIGHTS_SEED, Recipe, export_cached
-from searcher.networks.blocks import build_block, initialise
+from searcher.export.recipe import Recipe, export_cached, set_weights
+from searcher.networks.blocks import build_block
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
@@ -65,14 +65,19 @@ def test_a_block_is_the_same_in_both_formats(tflite: Exporter, spec: BlockSpec, 
     assert "TRANSPOSE" not in operators(model)
 
 
+def test_a_head_subtracts_what_a_trained_one_subtracts(tflite: Exporter, tmp_path: Path) -> None:
+    model = tflite.export_block(BlockSpec("head", ((1, 8, 4, 4),), 10), tmp_path).path
+    # Batch norm is two operators; with fresh statistics one of them would add zero, and be left out.
+    assert operators(model)[:2] in (["MUL", "ADD"], ["SUB", "MUL"]), operators(model)
+
+
 def test_a_network_is_the_torch_module_without_transposes(tflite: Exporter, tmp_path: Path) -> None:
     architecture = TINY.parse(CELL)
     model = tflite.export_network(TINY, architecture, tmp_path).path
-    network = NasBench201Network(TINY, architecture)
-    initialise(network, torch.Generator().manual_seed(WEIGHTS_SEED))
+    network = set_weights(NasBench201Network(TINY, architecture))
     image = torch.randn(IMAGE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = network.eval()(image).numpy()
+        expected = network(image).numpy()
     result = run_tflite(model, [image.permute(0, 2, 3, 1).contiguous().numpy()])
     numpy.testing.assert_allclose(result, expected, atol=1e-3)
     assert "TRANSPOSE" not in operators(model)
