@@ -17,7 +17,7 @@ from types import FrameType  # noqa: E402
 from typing import Callable, Optional, Sequence, Union  # noqa: E402
 
 from profiler_agent import __version__  # noqa: E402
-from profiler_agent.commands import compare, doctor, info, measure, ops  # noqa: E402
+from profiler_agent.commands import compare, doctor, info, job, measure, ops  # noqa: E402
 from profiler_agent.errors import AgentError  # noqa: E402
 
 _INTERRUPTED = 130
@@ -26,6 +26,7 @@ _COMMANDS = (
     ("ops", ops.add_options, "what each operator of a model costs"),
     ("compare", compare.add_options, "compare two journals block by block"),
     ("doctor", doctor.add_options, "what would disturb a measurement here, and how to mend it"),
+    ("job", job.add_options, "jobs that outlive the connection of a host"),
     ("info", info.add_options, "what this machine is and which runtimes work here"),
 )
 

@@ -18,7 +18,7 @@ from typing import IO, List, NamedTuple, Optional, Tuple, Type
 from profiler_agent.decoding import decode, encode, parse_object
 from profiler_agent.disk import sync_folder
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.records import Event, Job, format_event, parse_event
+from profiler_agent.records import Event, Job, JobBlock, format_event, parse_event
 from profiler_agent.records.version import check_version
 
 
@@ -137,9 +137,17 @@ def resume(path: Path, job: Job) -> Resumed:
 
 
 def same_job(known: Job, job: Job) -> bool:
-    """Tell whether two jobs ask for the same latencies; their ids, budgets and other costs may differ."""
+    """Tell whether two jobs ask for the same latencies; their ids, budgets, other costs and folders may differ."""
     settings = replace(job.settings, costs=known.settings.costs)
-    return replace(job, job_id=known.job_id, budget_s=known.budget_s, settings=settings) == known
+    blocks = _without_paths(job)
+    return replace(job, job_id=known.job_id, budget_s=known.budget_s, settings=settings, blocks=blocks) == replace(
+        known, blocks=_without_paths(known)
+    )
+
+
+def _without_paths(job: Job) -> Tuple[JobBlock, ...]:
+    """Return a job's blocks without where their files lie: the hash tells which files they are."""
+    return tuple(replace(block, file="") for block in job.blocks)
 
 
 def read_journal(path: Path) -> Tuple[Job, Tuple[Event, ...]]:

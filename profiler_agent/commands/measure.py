@@ -6,49 +6,29 @@ import argparse
 import hashlib
 import sys
 import uuid
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 from profiler_agent.commands import options as kinds
 from profiler_agent.errors import BadInputError
-from profiler_agent.journal import Journal, begin, partial_path, read_journal, resume, same_job
-from profiler_agent.measure import measure
-from profiler_agent.records import (
-    Costs,
-    Done,
-    Event,
-    Failed,
-    Hello,
-    Job,
-    JobBlock,
-    Settings,
-    Warned,
-    format_event,
-    measurements_of,
-    parse_job,
-)
+from profiler_agent.job_folder import JOB_FILE, JobFolder
+from profiler_agent.journal import partial_path, read_journal, same_job
+from profiler_agent.lease import held
+from profiler_agent.recording import Outcome, complain, record
+from profiler_agent.records import Costs, Done, Event, Failed, Job, JobBlock, Settings, Warned, format_event, parse_job
 from profiler_agent.report import measurement_table
 from profiler_agent.runtimes import family_of_file
-from profiler_agent.tuning import tuned
-
-_USER_ERRORS = (
-    "unreadable_model",
-    "dynamic_shape",
-    "wrong_shape",
-    "unknown_input",
-    "unsupported_input",
-    "wrong_file",
-    "too_large",
-)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options."""
-    parser.description = "Measure models; or, given -, a job document on standard input, answered in JSON lines."
+    parser.description = (
+        "Measure models; or a job that `searcher job export` made; or, given -, a job document on standard input,"
+        " answered in JSON lines."
+    )
     default = Settings()
     add = parser.add_argument
-    add("models", nargs="+", metavar="MODEL", help=".onnx or .tflite files, or - for a job on standard input")
+    add("models", nargs="+", metavar="MODEL", help=".onnx or .tflite files, a job's folder, or - for a job")
     add("--runtime", help="onnxruntime, litert, tflite-runtime or a family, onnx or tflite (by the files' names)")
     add("--optimization", default=default.optimization, help="disabled, basic, extended or all (%(default)s)")
     text = "what shall compute: cpu, cuda, tensorrt, …; for TFLite xnnpack (its usual), none, edgetpu, …"
@@ -88,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and return the exit status."""
     if options.resume and not options.out:
         raise BadInputError("--resume goes on with a journal: name it with --out")
+    folder = _folder_of(options.models)
+    if folder is not None:
+        return _measure_folder(folder, _print_line if options.json else _print_problem)
     reads_job = options.models == ["-"]
     job = parse_job(sys.stdin.read()) if reads_job else _job_of_files(options)
     show: Callable[[Event], None] = _print_line if reads_job or options.json else _print_problem
@@ -96,34 +79,33 @@ def run(options: argparse.Namespace) -> int:
             raise BadInputError(f"--out {options.out} would replace a model")
         if options.resume and not partial_path(options.out).exists():
             return _already_complete(options.out, job)
-    with ExitStack() as stack:
-        known: Tuple[Event, ...] = ()
-        journal: Optional[Journal] = None
-        if options.out and options.resume and partial_path(options.out).exists():
-            resumed = resume(options.out, job)
-            journal, job, known = stack.enter_context(resumed.journal), resumed.job, resumed.events
-        elif options.out:
-            journal = stack.enter_context(begin(options.out, job))
-        try:
-            # Last, so that whatever refuses the job refuses it before the machine is touched.
-            tuning = stack.enter_context(tuned(job.settings.tune, _complain))
-            events = _follow(measure(job, known, tuning=tuning), known, show, journal)
-        except KeyboardInterrupt:
-            if journal is not None:
-                print(f"agent: interrupted; --resume goes on with {partial_path(options.out)}", file=sys.stderr)
-            raise
-        measurements = measurements_of((*known, *events))
-        if journal is not None and measurements:
-            journal.finish()
-        elif journal is not None:
-            partial_path(options.out).unlink()
-    if show is _print_problem and measurements:
-        costs = [event for event in (*known, *events) if isinstance(event, Costs)]
-        print(measurement_table(measurements, job.settings.target_half_width_pct, costs))
-    failures = [event for event in (*known, *events) if isinstance(event, Failed)]
-    if not failures:
-        return 0
-    return 2 if all(failure.code in _USER_ERRORS for failure in failures) else 1
+    try:
+        outcome = record(job, options.out, show, resuming=options.resume)
+    except KeyboardInterrupt:
+        if options.out is not None and partial_path(options.out).exists():
+            complain(f"interrupted; --resume goes on with {partial_path(options.out)}")
+        raise
+    if show is _print_problem:
+        _print_table(outcome)
+    return outcome.exit_status
+
+
+def _measure_folder(folder: JobFolder, show: Callable[[Event], None]) -> int:
+    """Measure a job that somebody carried here; what broke off goes on."""
+    job = folder.job()
+    if folder.journal.exists():
+        return _already_complete(folder.journal, job)
+    try:
+        with held(folder.lease, {}):
+            outcome = record(job, folder.journal, show, resuming=True)
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on with the job")
+        raise
+    if show is _print_problem:
+        _print_table(outcome)
+    if outcome.measurements:
+        complain(f"wrote {folder.journal}: carry it back, and `searcher job import` reads it")
+    return outcome.exit_status
 
 
 def _already_complete(out: Path, job: Job) -> int:
@@ -131,24 +113,18 @@ def _already_complete(out: Path, job: Job) -> int:
     known, _ = read_journal(out)
     if not same_job(known, job):
         raise BadInputError(f"{out} holds another job: other models or settings")
-    print(f"agent: nothing to resume: {out} is complete", file=sys.stderr)
+    complain(f"nothing to resume: {out} is complete")
     return 0
 
 
-def _follow(
-    events: Iterable[Event], known: Sequence[Event], show: Callable[[Event], None], journal: Optional[Journal]
-) -> List[Event]:
-    """Write and show events as they come, and return them."""
-    earlier = [event.key for event in known if isinstance(event, Hello)]
-    kept: List[Event] = []
-    for event in events:
-        if isinstance(event, Hello) and earlier and event.key != earlier[-1]:
-            raise BadInputError("the job was begun under another key: another machine, runtime, affinity or tuning")
-        if journal is not None:
-            journal.append(event)
-        kept.append(event)
-        show(event)
-    return kept
+def _folder_of(models: Sequence[str]) -> Optional[JobFolder]:
+    """Return the job folder that is meant, by its own name or by that of the job in it."""
+    if len(models) != 1:
+        return None
+    path = Path(models[0])
+    if path.name == JOB_FILE:
+        path = path.parent
+    return JobFolder(path) if (path / JOB_FILE).is_file() else None
 
 
 def _job_of_files(options: argparse.Namespace) -> Job:
@@ -197,8 +173,11 @@ def _print_line(event: Event) -> None:
     print(format_event(event), flush=True)
 
 
-def _complain(sentence: str) -> None:
-    print(f"agent: {sentence}", file=sys.stderr)
+def _print_table(outcome: Outcome) -> None:
+    measurements = outcome.measurements
+    if measurements:
+        costs = [event for event in outcome.events if isinstance(event, Costs)]
+        print(measurement_table(measurements, outcome.job.settings.target_half_width_pct, costs))
 
 
 def _print_problem(event: Event) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from profiler_agent import records
@@ -20,6 +21,26 @@ _NAME_DIGITS = 16
 _UNPACK = "profiler_agent/unpack.py"
 # One moment for all, so that equal files make equal archives; the earliest that a zip archive knows.
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class DevicePython:
+    """What runs the agent on a device.
+
+    Attributes:
+        interpreter: the Python program there.
+        path: folders for `PYTHONPATH`, relative to the working root: the agent's, and those of packages.
+    """
+
+    interpreter: str
+    path: tuple[str, ...]
+
+    def run_agent(
+        self, transport: Transport, arguments: Sequence[str], standard_input: bytes = b""
+    ) -> Generator[str, None, None]:
+        """Run an `agent` command there and yield its lines; see `Transport.run`."""
+        command = [self.interpreter, "-m", "profiler_agent", *arguments]
+        return transport.run(command, standard_input, {"PYTHONPATH": ":".join(self.path)})
 
 
 def agent_files() -> dict[str, Path]:

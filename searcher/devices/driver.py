@@ -1,192 +1,101 @@
-"""Runs one job on a device: brings agent and models there, starts the agent, and checks what it answers.
-
-The device is not trusted: every line is parsed strictly, and an answer that does not fit the job is an error.
-"""
+"""Runs one job on a device: brings agent and models there, starts the job, and follows it through lost links."""
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from profiler_agent.records import (
-    Costs,
-    Done,
-    Event,
-    Failed,
-    Hello,
-    Job,
-    JobBlock,
-    Measured,
-    Measurement,
-    RecordError,
-    Rejected,
-    Sentinel,
-    Settings,
-    Warned,
-    format_job,
-    measurements_of,
-    parse_event,
-)
+from profiler_agent.records import Event, Job, JobBlock, Settings
 from searcher.artifacts import ExportedModel
-from searcher.devices.deploy import deploy_agent, deploy_models
-from searcher.devices.transport import RemoteProgramError, Transport, TransportError, printable
-from searcher.errors import BadInputError, SearcherError
+from searcher.devices.answers import DeviceAnswerError, checked
+from searcher.devices.deploy import DevicePython, deploy_agent, deploy_models
+from searcher.devices.device_job import BROKEN_STATUS, DeviceJob
+from searcher.devices.link import Link
+from searcher.devices.transport import RemoteProgramError, UnreachableError
+from searcher.errors import SearcherError
 
-_BAD_INPUT = 2
-_TUNING_LOST = "tuning_lost"
-
-
-class DeviceAnswerError(SearcherError):
-    """The agent's answer does not follow the protocol or does not fit the job."""
-
-
-class MeasurementFailedError(SearcherError):
-    """Some blocks could not be measured; the message names the first and its reason."""
+# An agent that dies again and again is not worth another try.
+_MOST_DEATHS = 5
 
 
 @dataclass(frozen=True)
-class JobResult:
-    """What came of one job.
+class Assignment:
+    """What a device is to measure.
 
     Attributes:
-        hello: who measured, on what, and with which key.
-        measurements: by block, in the order of first measurement; blocks that failed are not among them.
-        failures: blocks that could not be measured.
-        warnings: what the agent wants the reader to know.
-        done: what the agent said of the whole job.
-        events: everything the agent said, in order.
-    """
-
-    hello: Hello
-    measurements: tuple[Measurement, ...]
-    failures: tuple[Failed, ...]
-    warnings: tuple[Warned, ...]
-    done: Done
-    events: tuple[Event, ...]
-
-    def require_complete(self) -> None:
-        """Raise MeasurementFailedError if a block failed, or if not all was measured under the key."""
-        if self.failures:
-            first = self.failures[0]
-            others = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-            raise MeasurementFailedError(
-                f"{printable(first.block_id)} could not be measured: {printable(first.sentence)}{others}"
-            )
-        lost = next((warning for warning in self.warnings if warning.code == _TUNING_LOST), None)
-        if lost is not None:
-            raise MeasurementFailedError(f"{printable(lost.sentence)}; measure again")
-
-
-def measure_on(
-    transport: Transport,
-    interpreter: str,
-    models: Sequence[ExportedModel],
-    settings: Settings,
-    budget_s: float | None = None,
-) -> Iterator[Event]:
-    """Measure models on a device and yield the agent's events as they come.
-
-    Args:
-        transport: the way to the device.
-        interpreter: the Python there that has numpy and a runtime.
-        models: what to measure; their names identify them in the events.
+        models: files; their names identify them in the events.
         settings: how to measure.
         budget_s: seconds after which no new round starts; None for no bound.
+        job_id: of a job that was begun earlier, or a new one.
+        outlives_interrupts: leave the job running when the user interrupts; else it is stopped, and can go on later.
+    """
+
+    models: Sequence[ExportedModel]
+    settings: Settings
+    budget_s: float | None = None
+    job_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    outlives_interrupts: bool = False
+
+
+def measure_on(link: Link, interpreter: str, assignment: Assignment) -> Iterator[Event]:
+    """Measure models on a device and yield the agent's events as they come.
+
+    The agent works on the device by itself. When the link is lost it is opened again, and when the agent or the machine
+    dies the job goes on from its journal. A job that was begun earlier is told from its beginning.
+
+    Args:
+        link: the way to the device.
+        interpreter: the Python there that has numpy and a runtime.
+        assignment: what to measure, and how.
 
     Raises:
-        TransportError: the link failed, or the agent ended with an error before its job was done.
+        TransportError: the link failed for good, another job has the device, or the agent ended with an error.
         BadInputError: the agent refused the job: an unknown runtime, say.
         DeviceAnswerError: an answer is no record of the protocol, or not of this job.
     """
-    agent_folder = deploy_agent(transport, interpreter)
-    paths = deploy_models(transport, models)
-    blocks = tuple(JobBlock(model.name, paths[model.name], model.sha256) for model in models)
-    job = Job(uuid.uuid4().hex, blocks, settings, budget_s)
-    lines = transport.run(
-        [interpreter, "-m", "profiler_agent", "measure", "-"],
-        standard_input=format_job(job).encode(),
-        environment={"PYTHONPATH": agent_folder},
-    )
-    return _checked(lines, job, transport.description)
+    python, paths = _brought(link, interpreter, assignment.models)
+    # A job's files are named from its own folder, two below the working root.
+    blocks = tuple(JobBlock(model.name, f"../../{paths[model.name]}", model.sha256) for model in assignment.models)
+    job = Job(assignment.job_id, blocks, assignment.settings, assignment.budget_s)
+    lines = _lines(link, DeviceJob(job.job_id, python), job, assignment.outlives_interrupts)
+    return checked(lines, job, link.device)
 
 
-def collect(events: Iterable[Event]) -> JobResult:
-    """Gather the events of one whole job.
-
-    Raises:
-        DeviceAnswerError: there is no `hello`, or no `done` at the end.
-    """
-    kept = tuple(events)
-    hello = next((event for event in kept if isinstance(event, Hello)), None)
-    if hello is None:
-        raise DeviceAnswerError("the agent said nothing")
-    done = kept[-1]
-    if not isinstance(done, Done):
-        raise DeviceAnswerError("the agent did not say that it was done")
-    return JobResult(
-        hello=hello,
-        measurements=measurements_of(kept),
-        failures=tuple(event for event in kept if isinstance(event, Failed)),
-        warnings=tuple(event for event in kept if isinstance(event, Warned)),
-        done=done,
-        events=kept,
-    )
+def _brought(link: Link, interpreter: str, models: Sequence[ExportedModel]) -> tuple[DevicePython, dict[str, str]]:
+    """Bring agent and models to the device; what was there when a link was lost is not sent again."""
+    while True:
+        try:
+            agent = deploy_agent(link.transport, interpreter)
+            return DevicePython(interpreter, (agent,)), deploy_models(link.transport, models)
+        except UnreachableError as e:
+            link.reconnect(e)
 
 
-def _checked(lines: Generator[str, None, None], job: Job, device: str) -> Iterator[Event]:
-    blocks = {block.block_id for block in job.blocks}
-    previous: Event | None = None
+def _lines(link: Link, on_device: DeviceJob, job: Job, outlives_interrupts: bool) -> Generator[str, None, None]:
+    """Yield the lines of the job's events, each once, whatever happens to link and agent meanwhile."""
+    told = deaths = 0
     try:
-        # Closed whatever happens, so that a refused answer ends the agent on the device too.
-        with closing(lines):
-            for line in lines:
-                event = _parse(line, device)
-                _check_place(event, previous, job.job_id, blocks, device)
-                previous = event
-                yield event
-    except RemoteProgramError as e:
-        # With failed blocks the agent ends with a status of its own; its records have told them already.
-        if not isinstance(previous, Done):
-            raise _agent_error(e, device) from e
-    if not isinstance(previous, Done):
-        raise DeviceAnswerError(f"the agent on {device} ended before its job was done")
-
-
-def _parse(line: str, device: str) -> Event:
-    try:
-        return parse_event(line)
-    except RecordError as e:
-        raise DeviceAnswerError(f"the agent on {device} sent what is no record: {printable(str(e))}") from e
-
-
-def _check_place(event: Event, previous: Event | None, job_id: str, blocks: set[str], device: str) -> None:
-    problem = None
-    if isinstance(event, Hello) != (previous is None):
-        problem = "its `hello` is missing or not the first line"
-    elif isinstance(previous, Done):
-        problem = "it goes on after `done`"
-    elif not isinstance(event, Warned) and event.job_id != job_id:
-        problem = "it answers for another job"
-    elif isinstance(event, Measured | Rejected | Failed | Costs) and event.block_id not in blocks:
-        problem = f"it speaks of the unknown block {printable(event.block_id)[:80]!r}"
-    elif isinstance(event, Measured | Sentinel) and (not event.samples_ns or min(event.samples_ns) <= 0):
-        problem = "a sample is missing or not positive"
-    elif isinstance(event, Measured | Sentinel) and event.inner_loops < 1:
-        problem = "inner loops are not positive"
-    elif isinstance(event, Costs) and (event.file_bytes < 1 or (event.peak_memory_bytes or 0) < 0):
-        problem = "a size is not positive"
-    elif isinstance(event, Costs) and event.energy_mj is not None and event.energy_mj <= 0:
-        problem = "an energy is not positive"
-    if problem is not None:
-        raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
-
-
-def _agent_error(error: RemoteProgramError, device: str) -> SearcherError:
-    """Say what the agent said, without the name of the program that said it; its status 2 blames the input."""
-    lines = printable(error.standard_error).strip().splitlines()
-    if lines and lines[-1].startswith("agent: "):
-        sentence = f"the agent on {device} says: {lines[-1].removeprefix('agent: ')}"
-        return BadInputError(sentence) if error.program_status == _BAD_INPUT else TransportError(sentence)
-    return error
+        while True:
+            try:
+                before = on_device.start(link.transport, job)
+                if before.events < told:
+                    # Power was lost between the writing of a line and its landing on the disk.
+                    raise DeviceAnswerError(f"{link.device} has lost events that it told: measure again with --resume")
+                for line in on_device.follow(link.transport, told):
+                    told += 1
+                    yield line
+                return
+            except UnreachableError as e:
+                link.reconnect(e)
+            except RemoteProgramError as e:
+                deaths += 1
+                if e.program_status != BROKEN_STATUS or deaths > _MOST_DEATHS:
+                    raise
+    except (KeyboardInterrupt, GeneratorExit, DeviceAnswerError) as e:
+        if not (isinstance(e, KeyboardInterrupt) and outlives_interrupts):
+            # What is to be told is why this ends, not what else may fail.
+            with contextlib.suppress(SearcherError):
+                on_device.stop(link.transport)
+        raise

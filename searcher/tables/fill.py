@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from profiler_agent.records import Costs, Measurement
 from searcher.artifacts import ExportedModel
-from searcher.devices.driver import JobResult, MeasurementFailedError
+from searcher.devices.answers import JobResult, MeasurementFailedError
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance
 
 _MS_DIGITS = 6  # down to 1 ns

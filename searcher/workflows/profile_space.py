@@ -10,8 +10,9 @@ from pathlib import Path
 from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
 from searcher.devices.device import Connect, Device, connect
-from searcher.devices.driver import measure_on
+from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.environments import interpreter_for
+from searcher.devices.link import Link
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
 from searcher.spaces.nasbench201 import NasBench201
@@ -64,8 +65,8 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     models = yield from export_blocks(request.space, exporter)
     interpreter = interpreter_for(request.device, settings.runtime)
     with Journal(journal_path(request.table)) as journal:
-        with closing(connect(request.device)) as transport:
-            events = measure_on(transport, interpreter, models, settings, request.budget_s)
+        with closing(Link(lambda: connect(request.device))) as link:
+            events = measure_on(link, interpreter, Assignment(models, settings, request.budget_s))
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from profiler_agent.records import Event, Failed, Hello, Measured, TableKey, Warned
-from searcher.devices.driver import JobResult, collect
+from searcher.devices.answers import JobResult, collect
 from searcher.devices.transport import printable
 from searcher.tables.journal import Journal
 from searcher.tables.lookup_table import require_same_key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Iterable, Sequence
 
 from profiler_agent.records import (
@@ -10,6 +12,7 @@ from profiler_agent.records import (
     Event,
     Failed,
     Hello,
+    Job,
     Machine,
     MachineState,
     Measured,
@@ -55,25 +58,36 @@ def agent_program(
     failing: frozenset[str] = frozenset(),
     change: Callable[[list[Event]], Iterable[str]] | None = None,
 ) -> Callable[[Sequence[str], bytes], Iterable[str]]:
-    """A program for FakeTransport that answers jobs as the agent does; `change` may spoil its lines."""
+    """A program for FakeTransport that answers as `agent job` does; `change` may spoil the lines of events."""
+    jobs: dict[str, Job] = {}
 
-    def program(_arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
-        job = parse_job(standard_input.decode())
-        events: list[Event] = [Hello(job.job_id, "0.1.0", key, ENVIRONMENT, "boot", job.settings)]
-        for block in job.blocks:
-            if block.block_id in failing:
-                events.append(Failed(job.job_id, block.block_id, "crashed", "it crashed"))
-                continue
-            samples = (round(latency_ms(block.block_id) * 1e6),) * job.settings.samples
-            events += [
-                Measured(job.job_id, block.block_id, index, index, samples, 1, 0, 0.0, True, True)
-                for index in range(job.settings.rounds)
-            ]
-        measured = len(job.blocks) - len(failing)
-        events.append(Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, 80_000.0, 0.5, STATE))
-        return [format_event(event) for event in events] if change is None else change(events)
+    def program(arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
+        assert arguments[1:4] == ["-m", "profiler_agent", "job"]
+        action, folder = arguments[4:6]
+        if action == "start":
+            jobs[folder] = parse_job(standard_input.decode())
+        if action != "follow":
+            return [json.dumps({"state": "running", "status": None, "boot_id": "boot", "events": 0})]
+        events = _events(jobs[folder], latency_ms, key, failing)
+        lines = [format_event(event) for event in events] if change is None else change(events)
+        return itertools.islice(lines, int(arguments[7]), None)
 
     return program
+
+
+def _events(job: Job, latency_ms: Callable[[str], float], key: TableKey, failing: frozenset[str]) -> list[Event]:
+    events: list[Event] = [Hello(job.job_id, "0.1.0", key, ENVIRONMENT, "boot", job.settings)]
+    for block in job.blocks:
+        if block.block_id in failing:
+            events.append(Failed(job.job_id, block.block_id, "crashed", "it crashed"))
+            continue
+        samples = (round(latency_ms(block.block_id) * 1e6),) * job.settings.samples
+        events += [
+            Measured(job.job_id, block.block_id, index, index, samples, 1, 0, 0.0, True, True)
+            for index in range(job.settings.rounds)
+        ]
+    measured = len(job.blocks) - len(failing)
+    return [*events, Done(job.job_id, measured, len(failing), job.settings.rounds, 1.0, 80_000.0, 0.5, STATE)]
 
 
 QUICK = Settings(rounds=6, samples=2)

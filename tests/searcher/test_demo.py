@@ -15,7 +15,7 @@ import torch
 
 from searcher.artifacts import cache_folder, replacing
 from searcher.cli import application, demo
-from searcher.devices.driver import MeasurementFailedError
+from searcher.devices.answers import MeasurementFailedError
 from searcher.networks.resnet import ResNet20
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.scores.rmi import RmiSettings

@@ -10,7 +10,9 @@ import pytest
 
 from profiler_agent.records import Costs, Done, Event, Hello, Measured, Warned, format_event
 from searcher.artifacts import ExportedModel, sha256_of
-from searcher.devices.driver import DeviceAnswerError, MeasurementFailedError, collect, measure_on
+from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError, collect
+from searcher.devices.driver import Assignment, measure_on
+from searcher.devices.link import Link
 from searcher.devices.transport import RemoteProgramError, TransportError
 from searcher.errors import BadInputError
 from tests.fakes import FakeTransport
@@ -28,7 +30,7 @@ def models(tmp_path: Path) -> list[ExportedModel]:
 
 
 def run(transport: FakeTransport, models: list[ExportedModel]) -> list[Event]:
-    return list(measure_on(transport, "python3", models, QUICK))
+    return list(measure_on(Link(lambda: transport), "python3", Assignment(models, QUICK)))
 
 
 def test_a_job_is_deployed_run_and_collected(models: list[ExportedModel]) -> None:
@@ -37,9 +39,10 @@ def test_a_job_is_deployed_run_and_collected(models: list[ExportedModel]) -> Non
     assert {one.block_id: one.median_ms for one in result.measurements} == {"first": 1.0, "second": 2.0}
     assert not result.failures
     result.require_complete()
-    (call,) = transport.runs
-    assert call.arguments == ("python3", "-m", "profiler_agent", "measure", "-")
-    assert transport.exists(f"{call.environment['PYTHONPATH']}/profiler_agent/__main__.py")
+    start, follow = transport.runs
+    assert start.arguments[:5] == ("python3", "-m", "profiler_agent", "job", "start")
+    assert follow.arguments[3:5] == ("job", "follow")
+    assert transport.exists(f"{start.environment['PYTHONPATH']}/profiler_agent/__main__.py")
 
 
 def test_a_failed_block_is_no_measurement(models: list[ExportedModel]) -> None:
@@ -69,6 +72,11 @@ def with_first_measured(events: list[Event], spoil: Callable[[Measured], Measure
     return lines([*events[:index], spoil(measured), *events[index + 1 :]])
 
 
+def elsewhere(event: Event) -> Event:
+    assert isinstance(event, Hello)
+    return replace(event, key=replace(event.key, threads=7))
+
+
 def with_costs(events: list[Event], costs: Costs) -> list[str]:
     (hello, *_) = events
     assert isinstance(hello, Hello)
@@ -81,7 +89,7 @@ def with_costs(events: list[Event], costs: Costs) -> list[str]:
         (lambda events: [], "ended before its job was done"),
         (lambda events: lines(events[:-1]), "ended before its job was done"),
         (lambda events: lines(events[1:]), "`hello` is missing"),
-        (lambda events: lines([events[0], *events]), "`hello` is missing or not the first"),
+        (lambda events: lines([*events[:2], elsewhere(events[0]), *events[2:]]), "goes on under another key"),
         (lambda events: lines([*events, events[1]]), "goes on after `done`"),
         (lambda events: ["Traceback (most recent call last):"], "sent what is no record"),
         (lambda events: ['{"event": "gossip"}'], "unknown event"),

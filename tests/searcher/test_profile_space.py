@@ -14,8 +14,8 @@ import pytest
 
 from profiler_agent.records import Event, Measured, format_event
 from searcher.cli import show
+from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError
 from searcher.devices.device import Device
-from searcher.devices.driver import DeviceAnswerError, MeasurementFailedError
 from searcher.devices.transport import UnreachableError
 from searcher.errors import BadInputError
 from searcher.spaces.nasbench201 import NasBench201

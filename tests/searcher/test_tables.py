@@ -14,7 +14,7 @@ from pydantic_core import PydanticSerializationError
 
 from profiler_agent.records import Costs, Done, Event, Failed, Hello
 from searcher.artifacts import ExportedModel
-from searcher.devices.driver import MeasurementFailedError, collect
+from searcher.devices.answers import MeasurementFailedError, collect
 from searcher.errors import BadInputError, SearcherError
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table

@@ -1,0 +1,149 @@
+"""A job as a folder that can be carried around: the job, its journal, and how it ended.
+
+job.json        the job; files of models are relative to the folder
+journal.jsonl   what was measured; `journal.jsonl.partial` until the job is done
+running         a lease: locked while an agent works on the job
+log             what a detached agent said on standard error
+ended.json      written last: exit status, and the sentence that goes with a failure
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Optional
+
+from profiler_agent.decoding import decode, parse_object
+from profiler_agent.disk import sync_folder
+from profiler_agent.errors import AgentError, BadInputError
+from profiler_agent.journal import partial_path
+from profiler_agent.lease import holder
+from profiler_agent.records import Job, format_job, parse_job
+
+JOB_FILE = "job.json"
+
+
+class State(Enum):
+    """How far a job is. A broken one was neither finished nor given up: its agent died, or the machine did."""
+
+    NEW = "new"
+    RUNNING = "running"
+    BROKEN = "broken"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job ended: with which exit status, and what was said about it, or None."""
+
+    status: int
+    sentence: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """One job on disk.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal is when it is finished."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """What is locked while an agent works on the job."""
+        return self.path / "running"
+
+    @property
+    def log(self) -> Path:
+        """What a detached agent said on standard error."""
+        return self.path / "log"
+
+    def job(self) -> Job:
+        """Read the job; the paths of its models are good from the current folder.
+
+        Raises:
+            BadInputError: there is none, or it is no job of this version.
+        """
+        file = self.path / JOB_FILE
+        try:
+            job = parse_job(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as e:
+            raise BadInputError(f"cannot read the job {file}: {e}") from e
+        # Absolute: the workers' current folder is not this process's affair.
+        blocks = (replace(block, file=os.path.abspath(str(self.path / block.file))) for block in job.blocks)
+        return replace(job, blocks=tuple(blocks))
+
+    def prepare(self, job: Job) -> None:
+        """Make the folder and write the job down; the same job that is there already stays as it is.
+
+        Raises:
+            BadInputError: another job is there.
+            AgentError: the disk refuses.
+        """
+        file = self.path / JOB_FILE
+        if file.exists():
+            if parse_job(file.read_text(encoding="utf-8")) != job:
+                raise BadInputError(f"{self.path} holds another job")
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write(file, format_job(job))
+        except OSError as e:
+            raise AgentError(f"cannot write {file}: {e.strerror}") from e
+
+    def state(self) -> State:
+        """Tell how far the job is.
+
+        Raises:
+            AgentError: the folder cannot be looked at.
+        """
+        # In this order: a job that ends meanwhile is never taken for a broken one.
+        running = holder(self.lease) is not None
+        if self.end() is not None:
+            return State.ENDED
+        if running:
+            return State.RUNNING
+        begun = self.journal.exists() or partial_path(self.journal).exists()
+        return State.BROKEN if begun else State.NEW
+
+    def end(self) -> Optional[End]:
+        """Return how the job ended; None if it did not yet."""
+        try:
+            text = (self.path / "ended.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise AgentError(f"cannot read how {self.path} ended: {e.strerror}") from e
+        return decode(End, parse_object(text), "end")
+
+    def finish(self, end: End) -> None:
+        """Write down how the job ended.
+
+        Raises:
+            AgentError: the disk refuses.
+        """
+        file = self.path / "ended.json"
+        try:
+            self._write(file, json.dumps({"status": end.status, "sentence": end.sentence}))
+        except OSError as e:
+            raise AgentError(f"cannot write {file}: {e.strerror}") from e
+
+    def _write(self, file: Path, text: str) -> None:
+        """Write a file whole or not at all."""
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        sync_folder(self.path)
