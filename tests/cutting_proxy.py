@@ -51,7 +51,11 @@ class CuttingProxy:
                 host, _ = self._listener.accept()
             except OSError:
                 return
-            device = socket.create_connection(("127.0.0.1", self._server_port))
+            try:
+                device = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:  # the server is down for a while
+                _cut(host)
+                continue
             self._open += [host, device]
             _Connection(self.connections, host, device, self._cut).start()
             self.connections += 1
