@@ -6,6 +6,7 @@ In all: nothing that was journalled is lost, nothing is measured twice, and neit
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -247,3 +248,13 @@ def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(lab: Lab, tm
         lab.check(second, events)
     finally:
         subprocess.run(["umount", str(lab.folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_poor_radio_link_loses_nothing(lab: Lab) -> None:
+    # What a fifth of all packets lost becomes above TCP: chunks that come a second late, and all behind them.
+    dice = random.Random(0)
+    assignment = lab.assignment()
+    with CuttingProxy(lab.server.address.port, never, lambda: 0.15 + (1.0 if dice.random() < 0.2 else 0.0)) as proxy:
+        events = lab.measured(lab.link(proxy.port), assignment)
+    lab.check(assignment, events)
