@@ -177,7 +177,7 @@ def test_a_journal_on_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: p
     event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
     with (
         pytest.raises(BadInputError, match=r"cannot write the journal .*No space left"),
-        Journal(tmp_path / "j") as one,
+        Journal(tmp_path / "j", "job") as one,
     ):
         one.append(event)
 
@@ -221,7 +221,7 @@ def _never_run(_arguments: Sequence[str], _standard_input: bytes) -> Iterable[st
 def test_two_runs_never_write_one_journal(tmp_path: Path) -> None:
     path = journal_path(tmp_path / "table.json")
     event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
-    with Journal(path) as first, Journal(path) as second:
+    with Journal(path, "job") as first, Journal(path, "job") as second:
         first.append(event)
         with pytest.raises(BadInputError, match="is being written by another run"):
             second.append(event)
