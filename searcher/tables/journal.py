@@ -28,20 +28,25 @@ def partial_path(journal: Path) -> Path:
     return journal.with_name(f"{journal.name}.partial")
 
 
+class JournalInUseError(BadInputError):
+    """Another run is writing the journal."""
+
+
 class Journal:
     """Events of one job, one JSON line each; a context manager that closes the file.
 
     The file is made with the first event, so that a job that never begins leaves an earlier partial journal as it is.
-    A partial journal of the very same job is gone on with: what it holds is told again from its beginning, compared,
-    and stays on the disk all the time. One of another job is replaced.
+    Entering the context is refused while another run writes the same journal.
+    A partial journal of a job that goes on is kept: what it holds is told again from its beginning, compared, and
+    stays on the disk all the time. Any other is replaced.
     An error that leaves the context while there is a partial journal gets a note that says where it lies.
 
     Args:
         path: its name when it is finished.
-        job_id: whose events it gets.
+        job_id: of a job that may have been begun earlier and goes on; None for events that are all at hand.
     """
 
-    def __init__(self, path: Path, job_id: str) -> None:
+    def __init__(self, path: Path, job_id: str | None = None) -> None:
         self._path = path
         self._partial = partial_path(path)
         self._job_id = job_id
@@ -73,20 +78,24 @@ class Journal:
         """Open the partial journal for this run alone, and empty it only when it is ours and of another job.
 
         Raises:
-            BadInputError: another run is writing it.
+            JournalInUseError: another run is writing it.
         """
+        file = self._locked()
+        file.seek(0)
+        lines = file.readlines()
+        if self._job_id is not None and _is_of_job(lines, self._job_id):
+            # A last line without its end was torn by a crash.
+            self._known.extend(line for line in lines if line.endswith("\n"))
+        file.truncate(sum(map(_size_bytes, self._known)))
+        return file
+
+    def _locked(self) -> TextIO:
         file = self._partial.open("a+", encoding="utf-8", errors="surrogateescape", newline="\n")
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             file.close()
-            raise BadInputError(f"{self._partial} is being written by another run") from e
-        file.seek(0)
-        lines = file.readlines()
-        if _is_of_job(lines, self._job_id):
-            # A last line without its end was torn by a crash.
-            self._known.extend(line for line in lines if line.endswith("\n"))
-        file.truncate(sum(map(_size_bytes, self._known)))
+            raise JournalInUseError(f"{self._partial} is being written by another run") from e
         return file
 
     def _is_known(self, line: str, event: Event) -> bool:
@@ -114,6 +123,9 @@ class Journal:
         self._partial.replace(self._path)
 
     def __enter__(self) -> Journal:
+        # Before a job is begun that would only have to be stopped again.
+        if self._partial.exists():
+            self._locked().close()
         return self
 
     def __exit__(

@@ -45,7 +45,9 @@ class Target:
         return None if existing is None else existing.key
 
 
-def make_table(target: Target, plan: Plan, events: Iterator[Event], history: History) -> Work[LookupTable]:
+def make_table(
+    target: Target, plan: Plan, events: Iterator[Event], history: History, *, goes_on: bool = False
+) -> Work[LookupTable]:
     """Keep every event in the journal and in the history, and write the table when the job is done.
 
     The journal grows with the events and gets its name with the table; whatever fails leaves it as
@@ -56,6 +58,7 @@ def make_table(target: Target, plan: Plan, events: Iterator[Event], history: His
         plan: of a job that the history knows.
         events: of the whole job from its beginning, checked.
         history: keeps them too.
+        goes_on: whether the job may have been begun earlier, so that the journal may hold some of them.
 
     Raises:
         KeyMismatchError: the file holds a table of another key, which is left as it is.
@@ -63,7 +66,7 @@ def make_table(target: Target, plan: Plan, events: Iterator[Event], history: His
         SearcherError: a block could not be measured, or the events end early; no table is written.
     """
     key = target.require_usable()
-    with Journal(journal_path(target.path), plan.job_id) as journal:
+    with Journal(journal_path(target.path), plan.job_id if goes_on else None) as journal:
         wanted = events if key is None else requiring_key(events, key)
         kept = remembering(recording(wanted, journal), history, plan.job_id)
         try:

@@ -16,6 +16,7 @@ from searcher.devices.transport import RemoteProgramError, TransportError, Unrea
 from searcher.errors import SearcherError
 from searcher.history.history import History
 from searcher.history.job_record import State
+from searcher.tables.journal import JournalInUseError
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.tables.plan import Plan
 from searcher.workflows.make_table import Target, make_table, remembered
@@ -51,7 +52,7 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         with _written_down(history, plan, outlives), _counted(history, plan, sent):
             events = measure_on(link, interpreter, assignment)
             with _ended_if_unusable(link, interpreter, plan):
-                table = yield from make_table(target, plan, events, history)
+                table = yield from make_table(target, plan, events, history, goes_on=True)
     return table
 
 
@@ -84,6 +85,11 @@ def _written_down(history: History, plan: Plan, outlives: bool) -> Iterator[None
     """Write down how a job ends, and tell the user how to go on with one that has not ended."""
     try:
         yield
+    except JournalInUseError as e:
+        # If it has begun, another run follows this very job, and writes down how it ends.
+        if not _has_begun(history, plan):
+            history.end(plan.job_id, State.FAILED, str(e))
+        raise
     except BaseException as e:
         # The history may be what failed.
         with suppress(SearcherError):

@@ -20,7 +20,7 @@ from searcher.errors import BadInputError
 from searcher.history.history import History
 from searcher.history.job_record import JobRecord, State
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.journal import journal_path, partial_path
+from searcher.tables.journal import JournalInUseError, journal_path, partial_path
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.tables.plan import OtherRequestError
 from searcher.workflows.jobs import attach_job, cancel_job, rebuild_table, refreshed
@@ -439,3 +439,27 @@ def test_a_torn_line_of_a_killed_host_is_cut_off(table: Path, history: History) 
         file.write('{"event":"measured","job')
     profile(table, device, resume=True)
     assert journal_path(table).read_text() == journal_lines(history, only(history))
+
+
+def test_a_job_that_another_run_follows_is_left_to_it(table: Path, history: History) -> None:
+    device = FakeTransport(agent_program(lambda _name: 1.0))
+    work = profile_space(ProfileRequest(SPACE, Device(), QUICK, table), lambda _device: device)
+    for progress in work:
+        if progress.stage == "measure blocks" and progress.done == 9:
+            with pytest.raises(JournalInUseError, match="is being written by another run"):
+                profile(table, device, Device(), resume=True)
+            assert actions(device) == ["start", "follow"]
+            assert only(history).state is State.RUNNING
+    assert only(history).state is State.FINISHED
+
+
+def test_a_new_job_for_a_table_that_is_being_made_is_not_begun(table: Path, history: History) -> None:
+    device, other = FakeTransport(agent_program(lambda _name: 1.0)), FakeTransport(agent_program(lambda _name: 1.0))
+    work = profile_space(ProfileRequest(SPACE, Device(), QUICK, table), lambda _device: device)
+    while next(work).stage != "measure blocks":
+        pass
+    with pytest.raises(JournalInUseError):
+        profile(table, other)
+    assert other.runs == []
+    work.close()
+    assert [record.state for record in history.jobs()] == [State.FAILED, State.STOPPED]
