@@ -224,4 +224,4 @@ def test_requests_are_the_same_but_for_their_budget_and_where_files_lie() -> Non
         ({"models": (replace(MODEL, sha256="11"),)}, "its models have changed"),
     ):
         with pytest.raises(OtherRequestError, match=complaint):
-            require_same_request(begun, replace(begun, **change))  # type: ignore[arg-type]
+            require_same_request(begun, replace(begun, **change))
