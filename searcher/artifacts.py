@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,14 +48,11 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader sees the old file or the whole new one, never half of it; on an error nothing of the old is lost.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
+    # What replaces a user's file is as readable as one that they make. mkstemp's would be private, and the umask, which
+    # is the whole process's, can only be asked for by changing it: other threads make files too.
+    temporary.touch(exist_ok=False)
     try:
-        # mkstemp makes the file private; what replaces a user's file should be as readable as one they make.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

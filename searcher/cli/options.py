@@ -18,6 +18,11 @@ DEFAULTS = Settings()
 Space = Annotated[str, typer.Option(help="Search space.")]
 Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
 DeviceName = Annotated[str, typer.Option("--device", help="local or ssh://user@host:port.")]
+DeviceNames = Annotated[
+    list[str] | None, typer.Option("--device", help="local or ssh://user@host:port; several are measured at once.")
+]
+Fleet = Annotated[Path | None, typer.Option(help="TOML file that lists boards, which are measured at once.")]
+Shard = Annotated[bool, typer.Option("--shard", help="Boards of one kind share the blocks, into one table.")]
 Python = Annotated[str | None, typer.Option(help="Python on the device, with numpy and a runtime.")]
 Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
 KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]

@@ -1,23 +1,33 @@
-"""`searcher profile`: a space's blocks measured on a device."""
+"""`searcher profile`: a space's blocks measured on a device, or on a shelf of them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from searcher.cli import options, show
 from searcher.devices.device import LOCAL, Device
+from searcher.devices.fleet import Board, named_boards, read_fleet
+from searcher.errors import BadInputError
+from searcher.reports.shelf import ShelfReport
 from searcher.spaces.catalogue import space_named
+from searcher.workflows.profile_shards import profile_shards
+from searcher.workflows.profile_shelf import profile_shelf
 from searcher.workflows.profile_space import ProfileRequest, profile_space
+
+_TABLE, _TABLES = Path("table.json"), Path("tables")
+_OUT = "The table to write, its raw samples beside it; of several devices the folder for their tables."
 
 
 def command(
     space: options.Space = "nasbench201",
-    device: options.DeviceName = LOCAL,
-    out: Annotated[Path, typer.Option(help="The table to write; the raw samples go beside it.")] = Path("table.json"),
+    device: options.DeviceNames = None,
+    fleet: options.Fleet = None,
+    shard: options.Shard = False,
+    out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
     python: options.Python = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
@@ -44,14 +54,57 @@ def command(
     options.require_positive("--budget-s", budget_s)
     settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
-    request = ProfileRequest(
-        space=space_named(space),
-        device=Device(device, python, identity, known_hosts),
-        settings=settings,
-        table=out,
-        budget_s=budget_s,
-        overwrite=overwrite,
-        data=data,
-        resume=resume,
-    )
-    show.written_table(show.run(profile_space(request)), out, as_json)
+    usual = Device(LOCAL, python, identity, known_hosts)
+    boards = _boards(device or [LOCAL], fleet, usual) if device is None or fleet is None else _refuse_both()
+
+    def request(board: Board, table: Path) -> ProfileRequest:
+        return ProfileRequest(
+            space=space_named(space),
+            device=board.device,
+            settings=settings,
+            table=table,
+            budget_s=budget_s,
+            overwrite=overwrite,
+            data=data,
+            resume=resume,
+        )
+
+    if shard:
+        table = out or _TABLE
+        requests = {board.name: request(board, table) for board in _several(boards)}
+        _finish(show.run(profile_shards(requests, table)), as_json)
+    elif fleet is None and len(boards) == 1:
+        table = out or _TABLE
+        show.written_table(show.run(profile_space(request(boards[0], table))), table, as_json)
+    else:
+        folder = _folder(out or _TABLES)
+        requests = {board.name: request(board, folder / f"{board.name}.json") for board in boards}
+        _finish(show.run(profile_shelf(requests)), as_json)
+
+
+def _boards(devices: list[str], fleet: Path | None, usual: Device) -> list[Board]:
+    return named_boards(devices, usual) if fleet is None else read_fleet(fleet, usual)
+
+
+def _refuse_both() -> NoReturn:
+    raise BadInputError("--device and --fleet exclude each other: list all boards in the fleet's file")
+
+
+def _several(boards: list[Board]) -> list[Board]:
+    if len(boards) < 2:
+        raise BadInputError("--shard shares blocks between boards: name several with --device or --fleet")
+    return boards
+
+
+def _folder(out: Path) -> Path:
+    """Return the folder for a shelf's tables, unless it looks like the user expects one table."""
+    if out.is_file() or out.suffix == ".json":
+        raise BadInputError(
+            f"each board writes a table of its own: --out names a folder, not {out} (--shard makes one)"
+        )
+    return out
+
+
+def _finish(report: ShelfReport, as_json: bool) -> None:
+    show.shelf_report(report, as_json)
+    report.require_complete()

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from searcher.reports import terminal
+from searcher.reports import shelf, terminal
+from searcher.reports.shelf import ShelfReport
 from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.workflows.progress import Progress, Work
@@ -24,6 +26,7 @@ Result = TypeVar("Result")
 # Wide enough for an architecture's text where there is no terminal to ask.
 _PIPED_WIDTH = 200
 _LINE_EVERY_S = 10.0
+_MOST_BARS = 16
 
 
 class _Screen(Protocol):
@@ -87,29 +90,45 @@ class _Bars:
             self._bars.console.print(progress.note, markup=False)
         if progress.stage not in self._stages:
             self._stages[progress.stage] = self._bars.add_task(progress.stage, total=progress.total)
-        self._bars.update(self._stages[progress.stage], completed=progress.done, total=progress.total)
+        # A long shelf would not fit on the screen: what is finished makes room.
+        visible = len(self._stages) <= _MOST_BARS or progress.done < progress.total
+        self._bars.update(self._stages[progress.stage], completed=progress.done, total=progress.total, visible=visible)
+
+
+@dataclass
+class _Stage:
+    began_s: float
+    said_s: float | None
+    finished: bool = False
 
 
 class _Lines:
-    """One line when a stage begins and one now and then while it goes on: a bar would fill a log."""
+    """One line when a stage begins and one now and then while it goes on: a bar would fill a log.
+
+    Of several stages at once each gets its lines, the less often the more there are.
+    """
 
     def __init__(self, console: Console, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock_s = clock_s
-        self._stage = ""
-        self._began_s = self._said_s = 0.0
+        self._stages: dict[str, _Stage] = {}
 
     def show(self, progress: Progress) -> None:
         now_s = self._clock_s()
         if progress.note:
             self._say(progress.note)
-        if progress.stage != self._stage:
-            self._stage, self._began_s, self._said_s = progress.stage, now_s, now_s
+        stage = self._stages.setdefault(progress.stage, _Stage(now_s, None))
+        if stage.said_s is None:
+            stage.said_s = now_s
             self._say(f"{progress.stage} …")
-        elif 0 < progress.done < progress.total and now_s - self._said_s >= _LINE_EVERY_S:
-            self._said_s = now_s
-            remaining_s = (now_s - self._began_s) * (progress.total - progress.done) / progress.done
+        elif 0 < progress.done < progress.total and now_s - stage.said_s >= _LINE_EVERY_S * self._unfinished():
+            stage.said_s = now_s
+            remaining_s = (now_s - stage.began_s) * (progress.total - progress.done) / progress.done
             self._say(f"{progress.stage}: {progress.done} of {progress.total}, about {remaining_s:.0f} s remaining")
+        stage.finished = progress.done >= progress.total
+
+    def _unfinished(self) -> int:
+        return max(1, sum(not stage.finished for stage in self._stages.values()))
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -128,6 +147,16 @@ def written_table(table: LookupTable, path: Path, as_json: bool) -> None:
     else:
         result(terminal.lookup_table(table))
         result(f"wrote {path} and {journal_path(path)}")
+
+
+def shelf_report(report: ShelfReport, as_json: bool) -> None:
+    """Print what became of each board of a shelf."""
+    if as_json:
+        document(shelf.shelf_document(report))
+    else:
+        result(shelf.shelf_table(report))
+        if report.table is not None:
+            result(f"wrote {report.table}")
 
 
 def document(content: Any) -> None:

@@ -172,6 +172,13 @@ class History:
             row = connection.execute(f"{_JOBS} WHERE job_id = ?", (job_id,)).fetchone()
         return None if row is None else _record(row)
 
+    def latest(self, table: Path) -> JobRecord | None:
+        """Return the latest job that is to write a table, however far it is; None if there is none."""
+        query = f"{_JOBS} WHERE table_path = ? ORDER BY begun DESC, rowid DESC LIMIT 1"
+        with connected(self._path) as connection:
+            row = connection.execute(query, (str(_settled(table)),)).fetchone()
+        return None if row is None else _record(row)
+
     def unfinished(self, table: Path) -> JobRecord | None:
         """Return the latest job that is to write a table and has not come to an end; None if there is none."""
         places = ", ".join("?" for _ in UNFINISHED)

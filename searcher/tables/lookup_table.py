@@ -91,6 +91,29 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of several boards of a kind measured of a table.
+
+    Attributes:
+        board: its name.
+        device: the name by which the user reached it.
+        table: file of its share, relative to the folder of the whole table.
+        journal_sha256: hash of the journal beside that file.
+        blocks: keys of the blocks that the whole table takes from it.
+        sentinel_ms: latency of the agent's sentinel there, in ms.
+        sentinel_off_pct: how far that is from the sentinel that the boards were compared with, in percent.
+    """
+
+    board: str
+    device: str
+    table: str
+    journal_sha256: str
+    blocks: tuple[str, ...]
+    sentinel_ms: float
+    sentinel_off_pct: float
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a table comes from.
 
@@ -98,12 +121,14 @@ class Provenance:
         created: UTC date and time, ISO 8601.
         device: the name by which the user reached the device.
         agent_version: version of the agent that measured.
-        journal_sha256: hash of the journal with all raw samples; None for a table of estimates.
+        journal_sha256: hash of the journal with all raw samples; None for a table of estimates, and for one that
+            several boards share.
         versions: versions of the packages that exported the blocks.
         estimated_from: None for a table of measured blocks. For one of estimates (`searcher lut build`): the models
             whose operators they are, each with the hash of its report.
         calibration: the data, and the activations made of it, that quantised blocks were calibrated and judged on;
             None for fp32.
+        shares: for a table that several boards share: who measured what, each with a journal; else None.
     """
 
     created: str
@@ -113,6 +138,7 @@ class Provenance:
     versions: Mapping[str, str]
     estimated_from: Mapping[str, str] | None = None
     calibration: str | None = None
+    shares: tuple[Share, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,10 +175,15 @@ class LookupTable:
 
 def require_same_key(expected: TableKey, actual: TableKey) -> None:
     """Raise KeyMismatchError, naming what differs, unless two keys are equal."""
-    before, now = dataclasses.asdict(expected), dataclasses.asdict(actual)
-    different = [f"{name} was {before[name]!r}, is {now[name]!r}" for name in before if before[name] != now[name]]
+    different = key_differences(expected, actual)
     if different:
         raise KeyMismatchError(f"the table's key does not fit these measurements: {'; '.join(different)}")
+
+
+def key_differences(expected: TableKey, actual: TableKey) -> list[str]:
+    """Return in what two keys differ, each in a few words."""
+    before, now = dataclasses.asdict(expected), dataclasses.asdict(actual)
+    return [f"{name} was {before[name]!r}, is {now[name]!r}" for name in before if before[name] != now[name]]
 
 
 TABLE_DOCUMENT = Document(LookupTable, "lookup table", SCHEMA_VERSION)

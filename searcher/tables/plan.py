@@ -59,8 +59,19 @@ class Plan:
         return Job(self.job_id, blocks, self.settings, self.budget_s)
 
 
+def is_same_request(begun: Plan, wanted: Plan) -> bool:
+    """Say whether two plans ask for the same; the budget may differ."""
+    return not _differences(begun, wanted)
+
+
 def require_same_request(begun: Plan, wanted: Plan) -> None:
     """Raise OtherRequestError, naming what differs, unless two plans ask for the same; the budget may differ."""
+    different = _differences(begun, wanted)
+    if different:
+        raise OtherRequestError(f"the job {begun.job_id[:8]} was begun for something else: {'; '.join(different)}")
+
+
+def _differences(begun: Plan, wanted: Plan) -> list[str]:
     different = [
         f"its {name} was {getattr(begun, name)!r}, is {getattr(wanted, name)!r}"
         for name in ("space", "device")
@@ -70,8 +81,7 @@ def require_same_request(begun: Plan, wanted: Plan) -> None:
     different += [f"{name} was {before[name]!r}, is {now[name]!r}" for name in before if before[name] != now[name]]
     if _files(begun) != _files(wanted):
         different.append("its models have changed")
-    if different:
-        raise OtherRequestError(f"the job {begun.job_id[:8]} was begun for something else: {'; '.join(different)}")
+    return different
 
 
 def _files(plan: Plan) -> dict[str, str]:

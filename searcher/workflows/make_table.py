@@ -15,7 +15,7 @@ from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
 from searcher.tables.plan import Plan
-from searcher.workflows.progress import Work, follow_job, recording, remembering, requiring_key
+from searcher.workflows.progress import MEASURING, Work, follow_job, recording, remembering, requiring_key
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_table(
         wanted = events if key is None else requiring_key(events, key)
         kept = remembering(recording(wanted, journal), history, plan.job_id)
         try:
-            result = yield from follow_job(kept, "measure blocks", plan.batches)
+            result = yield from follow_job(kept, MEASURING, plan.batches)
         except KeyMismatchError as e:
             raise KeyMismatchError(f"{e}; --overwrite replaces {target.path}") from e
         table = fill_table(

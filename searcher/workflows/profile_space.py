@@ -12,9 +12,10 @@ from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.export.exporter import Exporter
 from searcher.history.history import History
+from searcher.history.job_record import JobRecord, State
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import LookupTable
-from searcher.tables.plan import Plan, require_same_request
+from searcher.tables.plan import Plan, is_same_request, require_same_request
 from searcher.workflows.make_table import Target
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work
@@ -30,6 +31,8 @@ class ProfileRequest:
         overwrite: replace an existing table also when its key differs.
         data: images that blocks of other numbers than fp32 are calibrated and judged on.
         resume: go on with an unfinished job for this table, if there is one.
+        keep_finished: when resuming, make the table of the latest job again, without its device, if that has finished
+            and was for the very same.
     """
 
     space: NasBench201
@@ -40,6 +43,7 @@ class ProfileRequest:
     overwrite: bool = False
     data: str = "digits"
     resume: bool = False
+    keep_finished: bool = False
 
 
 def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[LookupTable]:
@@ -57,21 +61,44 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
         BadInputError: the table cannot be written; found before the measuring where it can be.
         SearcherError: the device cannot be reached or a block cannot be measured; no table is written.
     """
-    history, target = History(), Target(request.table, request.overwrite)
-    unfinished = history.unfinished(request.table)
-    target.require_usable()
+    Target(request.table, request.overwrite).require_usable()
     plan = yield from plan_job(request.space, request.device.name, request.settings, request.budget_s, request.data)
-    if request.resume and unfinished is not None:
-        require_same_request(unfinished.plan, plan)
-        plan = replace(plan, job_id=unfinished.job_id)
-        yield from _told(f"going on with the job {unfinished.short_id}, begun {unfinished.begun}")
+    return (yield from profile_planned(request, plan, History(), connect))
+
+
+def profile_planned(request: ProfileRequest, plan: Plan, history: History, connect: Connect) -> Work[LookupTable]:
+    """Measure blocks that are exported already, as `profile_space` does.
+
+    Args:
+        request: what the plan was made for.
+        plan: of a new job; where an earlier one goes on, its name is taken instead.
+        history: knows earlier jobs for the table.
+        connect: opens the way to the device.
+
+    Raises:
+        SearcherError: as `profile_space`.
+    """
+    begun = _begun(request, plan, history)
+    if begun is not None and request.resume:
+        require_same_request(begun.plan, plan)
+        plan = replace(plan, job_id=begun.job_id)
+        yield from _told(f"going on with the job {begun.short_id}, begun {begun.begun}")
     elif request.resume:
         yield from _told(f"no unfinished job is to write {request.table}: measuring from the beginning")
-    elif unfinished is not None:
-        yield from _told(
-            f"the unfinished job {unfinished.short_id} for {request.table} is left: --resume goes on with it"
-        )
+    elif begun is not None:
+        yield from _told(f"the unfinished job {begun.short_id} for {request.table} is left: --resume goes on with it")
+    target = Target(request.table, request.overwrite)
     return (yield from run_job(target, plan, request.device, history, connect))
+
+
+def _begun(request: ProfileRequest, plan: Plan, history: History) -> JobRecord | None:
+    """Return the earlier job for a table that can go on, or whose table can be made again."""
+    unfinished = history.unfinished(request.table)
+    if unfinished is not None or not (request.resume and request.keep_finished):
+        return unfinished
+    latest = history.latest(request.table)
+    same = latest is not None and latest.state is State.FINISHED and is_same_request(latest.plan, plan)
+    return latest if same else None
 
 
 def _told(sentence: str) -> Iterator[Progress]:

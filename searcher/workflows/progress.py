@@ -17,6 +17,8 @@ from searcher.tables.lookup_table import require_same_key
 
 Result = TypeVar("Result")
 
+MEASURING = "measure blocks"
+
 # A transaction for each event would cost more than all else; what a crash takes is told again.
 _BATCH_EVENTS, _BATCH_S = 200, 2.0
 
