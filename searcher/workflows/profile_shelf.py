@@ -106,7 +106,7 @@ def measured_together(
 
 def _way_on(begun: JobRecord | None, patience_s: float) -> str:
     """Say what the user can do about the job of a board that did not answer."""
-    silent = f"it was silent for {patience_s:.0f} s and was left"
+    silent = f"it was silent for {patience_s:g} s and was left"
     if begun is None:
         return f"{silent}, before a job was begun there"
     name = begun.short_id
