@@ -23,21 +23,21 @@ class Standard:
     Attributes:
         key: of the table.
         key_of: whose key it is, for messages.
-        sentinel_ms: latency of the agent's sentinel, in ms.
+        sentinel_ms: latency of the agent's sentinel, in ms; None where no board of the key knows its own.
     """
 
     key: TableKey
     key_of: str
-    sentinel_ms: float
+    sentinel_ms: float | None
 
     def objection(self, table: LookupTable) -> str | None:
         """Say why a board's measurements are not like those of the others; None if they are."""
         different = key_differences(self.key, table.key)
         if different:
             return f"its table key is not that of {self.key_of}: {'; '.join(different)}"
-        if table.sentinel_ms is None:
+        if table.sentinel_ms is None or self.sentinel_ms is None:
             return "its sentinel was read too rarely to be compared"
-        off_pct = self.off_pct(table.sentinel_ms)
+        off_pct = percent_off(table.sentinel_ms, self.sentinel_ms)
         if abs(off_pct) > TOLERANCE_PCT:
             return (
                 f"its sentinel takes {table.sentinel_ms:.4f} ms, {off_pct:+.1f}% off the boards' median of "
@@ -45,9 +45,10 @@ class Standard:
             )
         return None
 
-    def off_pct(self, sentinel_ms: float) -> float:
-        """Return how far a sentinel is from the others, in percent."""
-        return 100 * (sentinel_ms / self.sentinel_ms - 1)
+
+def percent_off(sentinel_ms: float, expected_ms: float) -> float:
+    """Return how far a sentinel is from another, in percent."""
+    return 100 * (sentinel_ms / expected_ms - 1)
 
 
 def standard_of(probes: Mapping[str, LookupTable], required: TableKey | None) -> Standard | None:
@@ -60,18 +61,18 @@ def standard_of(probes: Mapping[str, LookupTable], required: TableKey | None) ->
         required: the key that the table must have; None where that is open.
 
     Returns:
-        None where no board has the key and a sentinel.
+        None where there is no board.
     """
     if not probes:
         return None
-    key, owner = required, "the table that is there"
+    key, owner = required, "the table that is there (--overwrite replaces it)"
     if key is None:
         # Of keys that are equally frequent, the one that comes first.
         key = Counter(table.key for table in probes.values()).most_common(1)[0][0]
         owners = [name for name, table in probes.items() if table.key == key]
         owner = owners[0] if len(owners) == 1 else f"{owners[0]} and {len(owners) - 1} more"
     sentinels = [table.sentinel_ms for table in probes.values() if table.key == key and table.sentinel_ms is not None]
-    return Standard(key, owner, statistics.median_low(sentinels)) if sentinels else None
+    return Standard(key, owner, statistics.median_low(sentinels) if sentinels else None)
 
 
 def dealt(
@@ -150,8 +151,8 @@ def _middle(parts: Sequence[Part], common: str) -> Part:
 
 def _share(part: Part, blocks: tuple[str, ...], standard: Standard, folder: Path) -> Share:
     provenance, sentinel_ms = part.table.provenance, part.table.sentinel_ms
-    if sentinel_ms is None or provenance.journal_sha256 is None:
-        raise ValueError(f"the share of {part.board} was not measured by itself")
+    if sentinel_ms is None or standard.sentinel_ms is None or provenance.journal_sha256 is None:
+        raise ValueError(f"the share of {part.board} does not agree with anything")
     return Share(
         board=part.board,
         device=provenance.device,
@@ -159,5 +160,5 @@ def _share(part: Part, blocks: tuple[str, ...], standard: Standard, folder: Path
         journal_sha256=provenance.journal_sha256,
         blocks=tuple(sorted(blocks)),
         sentinel_ms=sentinel_ms,
-        sentinel_off_pct=round(standard.off_pct(sentinel_ms), 3),
+        sentinel_off_pct=round(percent_off(sentinel_ms, standard.sentinel_ms), 3),
     )

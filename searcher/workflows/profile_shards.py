@@ -137,7 +137,7 @@ def _agreed(shards: _Shards) -> Work[Standard | None]:
     probes = yield from _carried_out(shards, _PROBE, dict.fromkeys(shards.requests, (shards.common,)))
     standard = standard_of(probes, shards.required)
     for name, probe in probes.items():
-        objection = "no board has a sentinel to compare with" if standard is None else standard.objection(probe)
+        objection = None if standard is None else standard.objection(probe)
         if objection is not None:
             shards.standings[name].fall(LEFT_OUT, objection)
             yield _note(shards, (), f"{name} is left out: {objection}")
