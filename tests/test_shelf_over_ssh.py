@@ -1,4 +1,4 @@
-"""`searcher profile` with several boards behind real SSH servers: played ones, whose answers are known, and real ones."""
+"""`searcher profile` with several boards behind real SSH servers: played ones, whose answers are known, and real."""
 
 from __future__ import annotations
 
