@@ -212,6 +212,13 @@ def test_a_manifest_of_another_version_is_refused(carried: Path, tmp_path: Path,
         imported(carried, tmp_path / "pi.json", history)
 
 
+def test_a_manifest_cannot_speak_to_the_terminal(carried: Path, tmp_path: Path, history: History) -> None:
+    manifest = carried / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("the board in the cellar", "\\u001b[2J"))
+    with pytest.raises(BadInputError, match="is no valid manifest: it holds control characters"):
+        imported(carried, tmp_path / "pi.json", history)
+
+
 def test_a_table_of_another_key_is_not_replaced_unasked(measured: Path, tmp_path: Path, history: History) -> None:
     path = tmp_path / "pi.json"
     imported(measured, path, history)
