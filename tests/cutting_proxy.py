@@ -1,11 +1,17 @@
-"""A TCP proxy before a server that loses connections when a test wants it."""
+"""A TCP proxy before a server that loses or delays connections as a test wants it."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
+from queue import SimpleQueue
+
+
+def _at_once() -> float:
+    return 0.0
 
 
 class CuttingProxy:
@@ -15,15 +21,19 @@ class CuttingProxy:
         port: the server's.
         cut: asked for each chunk, with the number of the connection from 0, the bytes that it has sent to the server
             so far, and the bytes that it got back; true cuts the connection.
+        delay_s: asked for each chunk how long it is under way; none overtakes another, as in TCP.
 
     Attributes:
         port: where it listens.
         connections: how many there were.
     """
 
-    def __init__(self, port: int, cut: Callable[[int, int, int], bool]) -> None:
+    def __init__(
+        self, port: int, cut: Callable[[int, int, int], bool], delay_s: Callable[[], float] = _at_once
+    ) -> None:
         self._server_port = port
         self._cut = cut
+        self._delay_s = delay_s
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
@@ -51,33 +61,60 @@ class CuttingProxy:
                 host, _ = self._listener.accept()
             except OSError:
                 return
-            device = socket.create_connection(("127.0.0.1", self._server_port))
+            try:
+                device = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:  # the server is down for a while
+                _cut(host)
+                continue
             self._open += [host, device]
-            _Connection(self.connections, host, device, self._cut).start()
+            _Connection(self.connections, host, device, self._cut, self._delay_s).start()
             self.connections += 1
 
 
 class _Connection:
     def __init__(
-        self, number: int, host: socket.socket, device: socket.socket, cut: Callable[[int, int, int], bool]
+        self,
+        number: int,
+        host: socket.socket,
+        device: socket.socket,
+        cut: Callable[[int, int, int], bool],
+        delay_s: Callable[[], float],
     ) -> None:
         self._number = number
         self._ends = (host, device)
         self._cut = cut
+        self._delay_s = delay_s
         self._passed = [0, 0]
 
     def start(self) -> None:
         for way in (0, 1):
-            threading.Thread(target=self._pass_on, args=(way,), daemon=True).start()
+            under_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+            threading.Thread(target=self._take, args=(way, under_way), daemon=True).start()
+            threading.Thread(target=self._deliver, args=(way, under_way), daemon=True).start()
 
-    def _pass_on(self, way: int) -> None:
-        source, target = self._ends[way], self._ends[1 - way]
+    def _take(self, way: int, under_way: SimpleQueue[tuple[float, bytes]]) -> None:
+        chunk = b""
         with contextlib.suppress(OSError):
-            while chunk := source.recv(4096):
+            while chunk := self._ends[way].recv(4096):
                 self._passed[way] += len(chunk)
                 if self._cut(self._number, *self._passed):
                     break
-                target.sendall(chunk)
+                under_way.put((time.monotonic() + self._delay_s(), chunk))
+        under_way.put((time.monotonic(), b""))
+        if chunk:
+            self._end()
+
+    def _deliver(self, way: int, under_way: SimpleQueue[tuple[float, bytes]]) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                due_s, chunk = under_way.get()
+                if not chunk:
+                    break
+                time.sleep(max(0.0, due_s - time.monotonic()))
+                self._ends[1 - way].sendall(chunk)
+        self._end()
+
+    def _end(self) -> None:
         for end in self._ends:
             _cut(end)
 

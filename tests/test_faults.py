@@ -6,6 +6,7 @@ In all: nothing that was journalled is lost, nothing is measured twice, and neit
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -60,8 +61,9 @@ class Lab:
     def link(self, port: int | None = None) -> Link:
         address = self.server.address if port is None else replace(self.server.address, port=port)
         known_hosts = self.server.known_hosts.with_name(f"known_hosts_{address.port}")
-        key = self.server.known_hosts.read_text().split(maxsplit=1)[1]
-        known_hosts.write_text(f"{address.host_key_name} {key}")
+        if not known_hosts.exists():
+            key = self.server.known_hosts.read_text().split(maxsplit=1)[1]
+            known_hosts.write_text(f"{address.host_key_name} {key}")
         made = Link(
             lambda: SshTransport.connect(
                 address, identity=self.server.identity, known_hosts=known_hosts, root=self.root
@@ -128,7 +130,9 @@ def lab(server: LoopbackSshd, tmp_path: Path) -> Iterator[Lab]:
     [
         pytest.param(lambda number, sent, _got: number < 2 and sent > 60_000, id="twice in the upload"),
         pytest.param(lambda number, _sent, got: number < 3 and got > 9_000 + 5_000 * number, id="while it is told"),
-        pytest.param(lambda number, sent, _got: number == 0 and sent > 5_000, id="at the beginning"),
+        pytest.param(
+            lambda number, sent, _got: number == 0 and sent > 5_000, id="at the beginning", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_link_that_is_cut_loses_nothing(lab: Lab, cut: Cut) -> None:
@@ -151,7 +155,7 @@ def test_a_board_that_cannot_be_reached_for_a_while_goes_on_measuring(lab: Lab) 
     lab.check(assignment, events)
 
 
-@pytest.mark.parametrize("kills", [1, 3])
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_agent_that_is_killed_goes_on(lab: Lab, kills: int) -> None:
     assignment = lab.assignment()
     events: list[Event] = []
@@ -176,6 +180,7 @@ def test_a_second_host_is_told_who_measures(lab: Lab) -> None:
     lab.check(second, lab.measured(lab.link(), second))
 
 
+@pytest.mark.slow
 def test_two_hosts_that_begin_at_once_do_not_disturb_each_other(lab: Lab) -> None:
     told: dict[str, list[Event] | TransportError] = {}
 
@@ -218,6 +223,7 @@ def test_a_job_is_told_from_its_beginning_to_a_host_that_starts_anew(lab: Lab) -
     lab.check(assignment, events)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(lab: Lab, tmp_path: Path) -> None:
     lab.folder.mkdir()
     mounted = subprocess.run(
@@ -226,11 +232,11 @@ def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(lab: Lab, tm
     if mounted.returncode != 0:
         pytest.skip("this user may not mount a small disk")
     try:
-        first, second = lab.assignment(), lab.assignment(replace(QUICK, rounds=60))
+        first, second = lab.assignment(), lab.assignment(replace(QUICK, rounds=25))
         lab.check(first, lab.measured(lab.link(), first))
         filler = lab.folder / "filler"
         room = os.statvfs(lab.folder)
-        filler.write_bytes(bytes(room.f_bavail * room.f_frsize - 60_000))
+        filler.write_bytes(bytes(room.f_bavail * room.f_frsize - 24_000))
         told: list[Event] = []
         with pytest.raises(TransportError, match=r"says: cannot write the journal \S+: No space left on device"):
             told.extend(measure_on(lab.link(), sys.executable, second))
@@ -242,3 +248,13 @@ def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(lab: Lab, tm
         lab.check(second, events)
     finally:
         subprocess.run(["umount", str(lab.folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_poor_radio_link_loses_nothing(lab: Lab) -> None:
+    # What a fifth of all packets lost becomes above TCP: chunks that come a second late, and all behind them.
+    dice = random.Random(0)
+    assignment = lab.assignment()
+    with CuttingProxy(lab.server.address.port, never, lambda: 0.15 + (1.0 if dice.random() < 0.2 else 0.0)) as proxy:
+        events = lab.measured(lab.link(proxy.port), assignment)
+    lab.check(assignment, events)

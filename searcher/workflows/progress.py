@@ -51,6 +51,7 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
     """
     kept: list[Event] = []
     batches = 0
+    boot_id: str | None = None
     with _ending(events):
         for event in events:
             kept.append(event)
@@ -60,11 +61,23 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
             elif isinstance(event, Warned | Failed):
                 yield Progress(stage, batches, total, printable(event.sentence))
             elif isinstance(event, Hello):
-                key = event.key
-                who = f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}"
-                yield Progress(stage, 0, total, printable(who))
+                note = _who(event) if len(kept) == 1 else _again(event, boot_id)
+                boot_id = event.boot_id
+                yield Progress(stage, batches, total, note)
     yield Progress(stage, total, total)
     return collect(kept)
+
+
+def _who(hello: Hello) -> str:
+    key = hello.key
+    return printable(f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}")
+
+
+def _again(hello: Hello, boot_id: str | None) -> str:
+    """Say why an agent says hello again."""
+    if hello.boot_id != boot_id:
+        return "the device was started again; the job goes on"
+    return "the agent had died; the job goes on"
 
 
 def requiring_key(events: Iterator[Event], key: TableKey) -> Iterator[Event]:
