@@ -26,6 +26,13 @@ SCHEMA_VERSION = 1
 _MANIFEST, _JOB, _README, _JOURNAL = "manifest.json", "job.json", "README.txt", "journal.jsonl"
 _AGENT, _MODELS = "agent", "models"
 
+# What must be installed on the device, by runtime or family.
+_PACKAGES = {
+    "onnx": "onnxruntime",
+    "tflite": "ai-edge-litert or tflite-runtime",
+    "litert": "ai-edge-litert",
+}
+
 _INSTRUCTIONS = """\
 This folder holds one job for a device: models, the agent that measures them, and how.
 
@@ -101,7 +108,7 @@ def _write(folder: Path, plan: Plan, sources: Mapping[Path, Path]) -> None:
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / target)
     instructions = _INSTRUCTIONS.format(
-        runtime=plan.settings.runtime,
+        runtime=_PACKAGES.get(plan.settings.runtime, plan.settings.runtime),
         agent=_AGENT,
         journal=_JOURNAL,
         job_id=plan.job_id,

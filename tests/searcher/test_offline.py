@@ -82,6 +82,7 @@ def test_the_folder_holds_all_that_the_device_needs(tmp_path: Path, history: His
     assert {name: sha256_of(tmp_path / "stick" / name) for name in manifest.files} == manifest.files
     listed = {path.relative_to(tmp_path / "stick").as_posix() for path in (tmp_path / "stick").rglob("*.*")}
     assert listed - {"manifest.json"} == set(manifest.files)
+    assert "with numpy and onnxruntime." in (tmp_path / "stick" / "README.txt").read_text()
     assert {"job.json", "README.txt", "agent/profiler_agent/__main__.py"} < set(manifest.files)
     assert [(one.name, one.sha256) for one in manifest.plan.models] == [(one.name, one.sha256) for one in plan.models]
     assert (manifest.plan.versions, manifest.plan.calibration) == (plan.versions, plan.calibration)
