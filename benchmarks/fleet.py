@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import random
 import re
 import sys
@@ -65,8 +66,11 @@ def main() -> None:
     generator = random.Random(options.seed)
     paces = [generator.uniform(options.fastest, options.slowest) for _ in range(options.devices)]
     try:
-        fewer = measure_fleet(paces[: options.fewer]) if options.fewer else None
-        all_of_them = measure_fleet(paces)
+        with tempfile.TemporaryDirectory() as folder:
+            # What is tried out here is none of the user's jobs.
+            os.environ["PROFILER_HISTORY"] = str(Path(folder, "history.sqlite"))
+            fewer = measure_fleet(paces[: options.fewer]) if options.fewer else None
+            all_of_them = measure_fleet(paces)
     except NoSshdError as e:
         sys.exit(f"benchmarks.fleet needs real SSH servers: {e}")
     result = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -55,7 +55,7 @@ def command(
     settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
     usual = Device(LOCAL, python, identity, known_hosts)
-    boards = _boards(device or [LOCAL], fleet, usual) if device is None or fleet is None else _refuse_both()
+    boards = _boards(device, fleet, usual)
 
     def request(board: Board, table: Path) -> ProfileRequest:
         return ProfileRequest(
@@ -82,12 +82,12 @@ def command(
         _finish(show.run(profile_shelf(requests)), as_json)
 
 
-def _boards(devices: list[str], fleet: Path | None, usual: Device) -> list[Board]:
-    return named_boards(devices, usual) if fleet is None else read_fleet(fleet, usual)
-
-
-def _refuse_both() -> NoReturn:
-    raise BadInputError("--device and --fleet exclude each other: list all boards in the fleet's file")
+def _boards(devices: list[str] | None, fleet: Path | None, usual: Device) -> list[Board]:
+    if fleet is None:
+        return named_boards(devices or [LOCAL], usual)
+    if devices:
+        raise BadInputError("--device and --fleet exclude each other: list all boards in the fleet's file")
+    return read_fleet(fleet, usual)
 
 
 def _several(boards: list[Board]) -> list[Board]:

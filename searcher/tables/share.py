@@ -126,7 +126,8 @@ def merged(parts: Sequence[Part], standard: Standard, common: str, folder: Path)
             if key not in entries and (key != common or part is chosen)
         }
         entries.update(own)
-        shares.append(_share(part, tuple(own), standard, folder))
+        if own:
+            shares.append(_share(part, tuple(own), standard, folder))
     first = parts[0].table
     floors = [part.table.noise_floor_pct for part in parts if part.table.noise_floor_pct is not None]
     return replace(

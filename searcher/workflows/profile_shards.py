@@ -19,6 +19,7 @@ from searcher.spaces.block import CALL_OVERHEAD
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.plan import Plan, is_same_request
 from searcher.tables.share import Part, Standard, dealt, merged, standard_of
+from searcher.tables.share_folder import folder_of_run, forget_earlier_runs
 from searcher.workflows.make_table import Target
 from searcher.workflows.profile_shelf import Order, measured_together, plan_shelf, sent_since
 from searcher.workflows.profile_space import ProfileRequest
@@ -28,11 +29,6 @@ from searcher.workflows.side_by_side import Outcome
 # Enough processes for the agent to know its sentinel.
 _PROBE_ROUNDS = 8
 _PROBE, _FIRST, _AGAIN = "probe", "share", "again"
-
-
-def shares_folder(table: Path) -> Path:
-    """Return where the shares of a table lie, each with its journal: beside it."""
-    return table.with_name(f"{table.name}.boards")
 
 
 @dataclass
@@ -66,6 +62,7 @@ class _Shards:
         requests: by the board's name; all ask for the same.
         plans: likewise, of the whole job.
         target: the table that the boards share.
+        folder: for this run's shares.
         required: the key that it must have; None where that is open.
         history: knows the jobs.
         connect: opens the way to a device.
@@ -75,6 +72,7 @@ class _Shards:
     requests: Mapping[str, ProfileRequest]
     plans: Mapping[str, Plan]
     target: Target
+    folder: Path
     required: TableKey | None
     history: History
     connect: Connect
@@ -98,7 +96,7 @@ class _Shards:
 
     def path(self, step: str, board: str) -> Path:
         """Where the table of one step of a board lies."""
-        return shares_folder(self.target.path) / f"{step}-{board}.json"
+        return self.folder / f"{step}-{board}.json"
 
 
 def profile_shards(
@@ -125,7 +123,9 @@ def profile_shards(
     target = Target(table, first.overwrite)
     required = target.require_usable()
     plans = yield from plan_shelf(requests)
-    shards = _Shards(requests, plans, target, required, History(), connect, {name: _Standing() for name in requests})
+    folder = folder_of_run(table, first.resume)
+    standings = {name: _Standing() for name in requests}
+    shards = _Shards(requests, plans, target, folder, required, History(), connect, standings)
     began_s = time.monotonic()
     standard = yield from _agreed(shards)
     parts = [] if standard is None else (yield from _measured(shards, standard))
@@ -172,7 +172,8 @@ def _shares(
     shards: _Shards, step: str, missing: Sequence[ExportedModel], boards: Sequence[str]
 ) -> dict[str, tuple[ExportedModel, ...]]:
     """Deal out what is missing; a board whose share was begun earlier, and goes on, keeps that share."""
-    kept = {name: share for name in boards if (share := _begun_share(shards, step, name))}
+    begun = {name: _begun_share(shards, step, name) for name in boards}
+    kept = {name: share for name, share in begun.items() if set(share) & set(missing)}
     taken = {model.name for share in kept.values() for model in share}
     rest = [model for model in missing if model.name not in taken]
     return kept | dealt(rest, shards.common, [name for name in boards if name not in kept])
@@ -233,6 +234,7 @@ def _finished(shards: _Shards, parts: Sequence[Part], standard: Standard | None,
     else:
         table = merged(parts, standard, shards.common.name, shards.target.path.parent)
         TABLE_DOCUMENT.save(table, shards.target.path)
+        forget_earlier_runs(shards.target.path, shards.folder)
         for share in table.provenance.shares or ():
             blocks[share.board] += len(share.blocks)
     path = None if problem is not None else str(shards.target.path)

@@ -81,6 +81,28 @@ def save_search(path: Path, key: TableKey = KEY) -> None:
     SEARCH_DOCUMENT.save(result, path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--device", "local", "--fleet", "shelf.toml"), "--device and --fleet exclude each other"),
+        (("--fleet", "none.toml"), "the fleet none.toml cannot be read: No such file or directory"),
+        (("--fleet", "shelf.toml", "--out", "pi.json"), "--out names a folder, not pi.json (--shard makes one)"),
+        (("--device", "local", "--device", "local"), "--device local is given twice"),
+        (("--device", "local", "--shard"), "--shard shares blocks between boards: name several"),
+        (("--device", "local", "--device", "shelf"), "unknown device 'shelf'"),
+    ],
+)
+def test_shelves_that_cannot_be_are_one_sentence(
+    searcher: Run, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    (tmp_path / "shelf.toml").write_text('[[board]]\ndevice = "local"\n')
+    outcome = searcher("profile", *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["shelf.toml"]
+
+
 def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
     document = json.loads(searcher("blocks", "--json").out)
     assert len(document["blocks"]) == 17

@@ -21,7 +21,8 @@ from searcher.spaces.block import CALL_OVERHEAD
 from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable, Share
 from searcher.tables.share import dealt, standard_of
-from searcher.workflows.profile_shards import profile_shards, shares_folder
+from searcher.tables.share_folder import shares_folder
+from searcher.workflows.profile_shards import profile_shards
 from tests.searcher.boards import BLOCKS, SPACE, Shelf, board, dying_after
 from tests.searcher.builders import KEY, QUICK, table
 
@@ -92,11 +93,11 @@ def test_the_journals_lie_beside_the_table_and_are_those_that_it_names(out: Path
     profile(Shelf({"a": board(), "b": board()}), out)
     for share in shares(TABLE_DOCUMENT.load(out)).values():
         journal = journal_path(out.parent / share.table)
-        assert journal.parent == shares_folder(out)
+        assert journal.parent == shares_folder(out) / "run-1"
         assert hashlib.sha256(journal.read_bytes()).hexdigest() == share.journal_sha256
         measured = {json.loads(line).get("block_id") for line in journal.read_text().splitlines()} - {None}
         assert measured == {*share.blocks, CALL}
-    assert {path.name for path in shares_folder(out).glob("probe-*.json")} == {"probe-a.json", "probe-b.json"}
+    assert {path.name for path in shares_folder(out).glob("run-1/probe-*.json")} == {"probe-a.json", "probe-b.json"}
 
 
 def test_a_board_that_is_off_is_left_out_and_told_by_how_much(out: Path) -> None:
@@ -213,6 +214,18 @@ def test_resume_goes_on_with_every_share_and_measures_nothing_twice(out: Path, h
     profile(shelf, out, resume=True).require_complete()
     assert out.read_bytes() == whole
     assert (shelf.started("a"), shelf.started("b"), shelf.started("late")) == (3, 3, 1)
+
+
+def test_the_shares_of_a_table_stay_until_another_replaces_it(out: Path) -> None:
+    profile(Shelf({"a": board(1.0), "b": board(1.0)}), out)
+    before = out.read_bytes()
+    assert profile(Shelf({"a": None, "b": None}), out).problem is not None
+    assert out.read_bytes() == before
+    for share in shares(TABLE_DOCUMENT.load(out)).values():
+        assert hashlib.sha256(journal_path(out.parent / share.table).read_bytes()).hexdigest() == share.journal_sha256
+    profile(Shelf({"a": board(2.0), "b": board(2.0)}), out).require_complete()
+    assert TABLE_DOCUMENT.load(out).entry(CALL).median_ms == 2.0
+    assert [path.name for path in shares_folder(out).iterdir()] == ["run-3"]
 
 
 def test_boards_that_are_to_be_measured_differently_share_nothing(out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_resume_asks_only_the_boards_that_are_not_complete(tmp_path: Path, histo
 def test_resume_for_something_else_is_refused_where_a_job_is_unfinished(tmp_path: Path) -> None:
     shelf = Shelf({"a": board(spoil=dying_after(30, TransportError("no"))), "b": board()})
     profile(shelf, tmp_path)
-    requests = shelf.requests(tmp_path, resume=True, settings=type(QUICK)(rounds=7, samples=2))
+    requests = shelf.requests(tmp_path, resume=True, settings=replace(QUICK, rounds=7))
     report = show.run(profile_shelf(requests, shelf.connect))
     first, second = report.boards
     assert first.reason is not None
@@ -171,6 +172,18 @@ def test_blocks_are_exported_once_and_in_the_main_thread(tmp_path: Path, monkeyp
     monkeypatch.setattr(Exporter, "export_block", counted)
     profile(Shelf({name: board() for name in "abcd"}), tmp_path)
     assert calls == [True] * BLOCKS
+
+
+def test_fifty_boards_at_once_keep_one_history(tmp_path: Path, history: History) -> None:
+    settings = replace(QUICK, rounds=2)
+    shelf = Shelf({f"board-{index}": board(float(index + 1)) for index in range(50)})
+    report = show.run(profile_shelf(shelf.requests(tmp_path, settings=settings), shelf.connect))
+    report.require_complete()
+    assert report.complete == 50
+    for index in range(50):
+        table = TABLE_DOCUMENT.load(tmp_path / f"board-{index}.json")
+        assert {entry.median_ms for entry in table.entries.values()} == {float(index + 1)}
+    assert {(record.state, record.batches) for record in history.jobs()} == {(State.FINISHED, 2 * BLOCKS)}
 
 
 def test_the_summary_as_data_holds_what_its_table_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
