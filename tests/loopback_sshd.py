@@ -110,10 +110,13 @@ class LoopbackSshd:
 
     def drop_connections(self) -> None:
         """End the server's side of all connections at once, as a lost link does; their programs go on."""
-        if self._process is not None:
-            for process_id in _descendants(self._process.pid):
-                if _name(process_id).startswith("sshd"):
-                    _kill(process_id)
+        for process_id in self.connections():
+            _kill(process_id)
+
+    def connections(self) -> list[int]:
+        """Return the server's processes for connections that are open."""
+        descendants = [] if self._process is None else _descendants(self._process.pid)
+        return [process_id for process_id in descendants if _name(process_id).startswith("sshd")]
 
     def change_host_key(self) -> None:
         """Restart with another host key, which `known_hosts` does not hold."""

@@ -60,7 +60,11 @@ class DeviceFiles:
             channel.invoke_subsystem("sftp")
             self._sftp = paramiko.SFTPClient(channel)
             # The login shell's idea of home may differ from the SFTP server's; an absolute folder is one for both.
-            self.root = PurePosixPath(self._sftp.normalize(".")) / root
+            home = self._sftp.normalize(".")
+        # The name stands in messages and commands from here on.
+        if not home.isprintable() or not home.startswith("/"):
+            raise TransportError(f"{device} calls its home folder {printable(home)[:80]!r}, which is no path")
+        self.root = PurePosixPath(home) / root
 
     def exists(self, path: str) -> bool:
         """Say whether a file or folder is there; see `Transport.exists`."""
