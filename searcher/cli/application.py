@@ -25,7 +25,10 @@ _COMMANDS = (
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )
-_GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),)
+_GROUPS = (
+    ("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),
+    ("devices", "searcher.cli.devices", "List and show device profiles; tell what works on a device."),
+)
 _DEFECT = 1
 _INTERRUPTED = 130
 

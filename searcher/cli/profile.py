@@ -21,13 +21,18 @@ def command(
     space: options.Space = "nasbench201",
     device: options.DeviceName = LOCAL,
     out: Annotated[Path, typer.Option(help="The table to write; the raw samples go beside it.")] = Path("table.json"),
+    profile: options.ProfileName = None,
     python: options.Python = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
-    runtime: options.Runtime = "onnx",
+    ssh_config: options.SshConfig = None,
+    accept_new_host_key: options.AcceptNewHostKey = False,
+    cluster: options.ClusterName = None,
+    max_temperature_c: options.MaxTemperature = None,
+    runtime: options.DeviceRuntime = None,
     dtype: options.Dtype = "fp32",
     data: options.Data = "digits",
-    threads: options.Threads = 1,
+    threads: options.Threads = None,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
     provider: options.Provider = None,
@@ -46,11 +51,26 @@ def command(
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
-    settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
-    settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
+    options.require_positive("--max-temperature-c", max_temperature_c)
+    pinned = options.cluster(cluster)
+    chosen = Device(device, python, identity, known_hosts, profile, ssh_config, accept_new_host_key, pinned)
+    usual = chosen.profile.measure
+    settings = options.settings(
+        runtime or usual.runtime,
+        dtype,
+        threads or usual.threads,
+        affinity,
+        optimization,
+        tune,
+        precision,
+        rounds,
+        samples,
+    )
+    settings = replace(settings, costs=costs, max_temperature_c=max_temperature_c or usual.max_temperature_c)
+    settings = options.placed(settings, provider, provider_option, require)
     request = ProfileRequest(
         space=space_named(space),
-        device=Device(device, python, identity, known_hosts),
+        device=chosen,
         settings=settings,
         table=out,
         budget_s=budget_s,

@@ -19,6 +19,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
+from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
 
@@ -60,7 +61,7 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     existing = TABLE_DOCUMENT.load(request.table) if request.table.is_file() and not request.overwrite else None
     TABLE_DOCUMENT.require_writable(request.table)
     require_writable(journal_path(request.table), "journal")
-    settings = request.settings
+    settings = yield from prepare_device(request.device, request.settings, connect)
     exporter = prepare_exporter(request.space, settings.runtime, settings.precision, request.data)
     models = yield from export_blocks(request.space, exporter)
     interpreter = interpreter_for(request.device, settings.runtime)

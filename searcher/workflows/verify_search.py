@@ -15,6 +15,7 @@ from searcher.errors import BadInputError
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
+from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
 
@@ -54,6 +55,7 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     chosen = best_distinct(request.search.candidates, request.top)
     if not chosen:
         raise BadInputError("the search holds no candidate within its limit")
+    yield from meet_device(request.device)
     models = yield from _export(request, chosen)
     interpreter = interpreter_for(request.device, request.settings.runtime)
     with closing(Link(lambda: connect(request.device))) as link:
