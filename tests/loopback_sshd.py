@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -152,6 +152,22 @@ def make_key(path: Path, *, passphrase: str = "", kind: str = "ed25519") -> Path
     command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)]
     subprocess.run(command, check=True)
     return path
+
+
+@contextlib.contextmanager
+def agent_with(path: Path, *keys: Path) -> Iterator[None]:
+    """Run an ssh-agent that holds keys, at a socket that the environment names meanwhile."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    os.environ["SSH_AUTH_SOCK"] = str(path)
+    try:
+        if not wait_until(path.exists, _START_TIMEOUT_S):
+            raise RuntimeError("ssh-agent does not start")
+        subprocess.run(["ssh-add", "-q", *map(str, keys)], check=True)
+        yield
+    finally:
+        del os.environ["SSH_AUTH_SOCK"]
+        agent.terminate()
+        agent.wait()
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

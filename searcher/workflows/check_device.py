@@ -28,7 +28,8 @@ _TELL_VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 _NOT_FOUND = 127
 # The agent, a runtime and the models of a large space.
 _ROOM_BYTES = 300_000_000
-_DISTURBS = "disturbs"
+# What the doctor says where nothing disturbs; else something does, or cannot be told.
+_QUIET = "ok"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _examined(transport: Transport, device: Device) -> Iterator[Check]:
     yield _room(info)
     for finding in ask_doctor(transport, there):
         remedy = f" (mend it with: {finding.remedy})" if finding.remedy else ""
-        verdict = NOTE if finding.verdict == _DISTURBS else OK
+        verdict = OK if finding.verdict == _QUIET else NOTE
         yield Check(printable(f"doctor: {finding.check}"), verdict, printable(finding.sentence + remedy))
 
 
@@ -139,9 +140,11 @@ def _clusters(info: DeviceInfo, device: Device) -> Iterator[Check]:
     except BadInputError as e:
         yield Check("clusters", FAILS, str(e))
         return
-    pinned = "all" if processors is None else ",".join(map(str, processors))
+    pinned = "all processors" if processors is None else f"processors {','.join(map(str, processors))}"
     listed = "; ".join(told) or "the device tells of none"
-    yield Check("clusters", OK if clusters else NOTE, printable(f"{listed}; {device.wanted_cluster} means {pinned}"))
+    yield Check(
+        "clusters", OK if clusters else NOTE, printable(f"{listed}; measured on {pinned} ({device.wanted_cluster})")
+    )
 
 
 def _sensors(info: DeviceInfo, device: Device) -> Iterator[Check]:

@@ -251,3 +251,8 @@ def test_info_tells_the_machine_and_the_runtimes() -> None:
     assert document["device_fingerprint"].startswith(document["environment"]["machine"]["architecture"])
     assert "CPUExecutionProvider" in document["runtimes"]["onnxruntime"]
     assert document["device_fingerprint"] in agent("info").stdout
+    assert "onnxruntime" in document["working_runtimes"]
+    assert set(document["sensors"]) == {"temperature", "frequency", "throttling", "power"}
+    assert document["disk_free_bytes"] > 0
+    untried = json.loads(agent("info", "--json", "--no-runtimes").stdout)
+    assert (untried["runtimes"], untried["working_runtimes"]) == ({}, [])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -160,3 +163,24 @@ def test_files_that_are_no_profiles_are_refused(folder: Path) -> None:
         Device("binary")
     with pytest.raises(BadInputError, match="Is a directory"):
         Device(str(folder / "folder.toml"))
+
+
+@pytest.mark.slow
+def test_an_installation_has_them_too(tmp_path: Path) -> None:
+    checkout, source, installed = own_folder().parent, tmp_path / "source", tmp_path / "installed"
+    for name in ("profiler_agent", "searcher", "device_profiles"):
+        shutil.copytree(checkout / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(checkout / name, source / name)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(installed), str(source)], check=True, timeout=300)
+    code = "from searcher.devices.profile import profile_files; print(*profile_files().values())"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=installed,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.split() == [str(installed / "device_profiles" / f"{name}.toml") for name in SHIPPED]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from searcher.devices.ssh import SshAddress, SshTransport
 from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
-from tests.loopback_sshd import LoopbackSshd, is_running, make_key, wait_until
+from tests.loopback_sshd import LoopbackSshd, agent_with, is_running, make_key, wait_until
 from tests.sshd import sshd_or_skip
 
 
@@ -151,7 +150,7 @@ class TestLogin:
 
     def test_the_agent_has_keys(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
         encrypted = make_key(tmp_path / "encrypted", passphrase="secret")
-        with _agent_with(sshd.identity, tmp_path / "socket"), connect(sshd, encrypted) as transport:
+        with agent_with(tmp_path / "socket", sshd.identity), connect(sshd, encrypted) as transport:
             assert list(transport.run(["echo", "in"])) == ["in"]
 
     def test_identities_that_cannot_be_read(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
@@ -197,6 +196,14 @@ class TestFilesAndPrograms:
         keys = server.identity, server.known_hosts
         with server, pytest.raises(UnreachableError, match="stopped answering when it should offer SFTP"):
             SshTransport.connect(server.address, identity=keys[0], known_hosts=keys[1], timeout_s=0.5)
+
+    def test_a_home_folder_whose_name_commands_the_terminal(self, tmp_path: Path) -> None:
+        odd = tmp_path / "\033[31mhome"
+        odd.mkdir()
+        server = sshd_or_skip(tmp_path / "sshd", sftp=f"internal-sftp -d {odd}")
+        with server, pytest.raises(TransportError, match=r"calls its home folder .*, which is no path") as caught:
+            SshTransport.connect(server.address, identity=server.identity, known_hosts=server.known_hosts)
+        assert "\033" not in str(caught.value)
 
     def test_the_device_refuses_to_write(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
         (tmp_path / "source").write_text("text")
@@ -249,20 +256,6 @@ def _greeting(listener: socket.socket, greeting: bytes) -> Iterator[None]:
     finally:
         thread.join()
         links[0].close()
-
-
-@contextmanager
-def _agent_with(key: Path, path: Path) -> Iterator[None]:
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    os.environ["SSH_AUTH_SOCK"] = str(path)
-    try:
-        assert wait_until(path.exists, 5)
-        subprocess.run(["ssh-add", "-q", str(key)], check=True)
-        yield
-    finally:
-        del os.environ["SSH_AUTH_SOCK"]
-        agent.terminate()
-        agent.wait()
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from searcher.devices.device import Device, connect, meet
 from searcher.devices.ssh import SshTransport
 from searcher.devices.ssh_address import SshAddress
 from searcher.devices.ssh_route import SshConfiguration
-from searcher.devices.transport import HostKeyError, UnreachableError
+from searcher.devices.transport import AuthenticationError, HostKeyError, UnreachableError
 from searcher.errors import BadInputError
-from tests.loopback_sshd import LoopbackSshd, make_key, wait_until
+from tests.loopback_sshd import LoopbackSshd, agent_with, make_key, wait_until
 from tests.sshd import sshd_or_skip
 
 
@@ -240,6 +240,26 @@ class TestConnections:
                 with pytest.raises(HostKeyError, match="HAS CHANGED"):
                     way(wanted)
             assert len(known.read_text().splitlines()) == 2
+
+    def test_a_time_out_of_its_own(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            block = f"Host board\n  HostName 127.0.0.1\n  Port {mute.getsockname()[1]}\n  ConnectTimeout 1\n"
+            began_s = time.monotonic()
+            with pytest.raises(UnreachableError, match="does not answer as an SSH server"):
+                connect(device(tmp_path, "pi@board", block))
+            assert time.monotonic() - began_s < 5
+
+    def test_only_the_named_keys_of_the_agent(self, servers: Servers, tmp_path: Path) -> None:
+        """A server gives up after a few keys: an agent full of others must not use them up."""
+        board = servers[1]
+        others = [make_key(tmp_path / f"other{number}") for number in range(7)]
+        public = tmp_path / "chosen.pub"
+        public.write_text(board.identity.with_suffix(".pub").read_text())
+        block = words("board", board).replace(str(board.identity), str(tmp_path / "chosen"))
+        with agent_with(tmp_path / "socket", *others, board.identity):
+            with pytest.raises(AuthenticationError):
+                connect(device(tmp_path, "board", block))
+            connect(device(tmp_path, "board", block + "  IdentitiesOnly yes\n")).close()
 
     def test_nothing_is_accepted_unless_the_user_wants_it(self, servers: Servers, tmp_path: Path) -> None:
         board = servers[1]
