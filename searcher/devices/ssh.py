@@ -10,9 +10,9 @@ from pathlib import Path
 import paramiko
 
 from searcher.devices import transport
-from searcher.devices.sftp import DeviceFiles, explained
+from searcher.devices.sftp import DeviceFiles, answered, explained
 from searcher.devices.ssh_address import SshAddress, parse_address
-from searcher.devices.ssh_login import LINK_FAILURES, log_in
+from searcher.devices.ssh_login import ANSWER_S, LINK_FAILURES, log_in
 from searcher.devices.ssh_route import Hop, Route
 from searcher.devices.transport import (
     CHUNK_BYTES,
@@ -203,7 +203,8 @@ class SshTransport:
     def _start(self, command: str, program: str) -> paramiko.Channel:
         with explained(self._connection, self.description, f"run {program}"):
             channel = self._connection.open_session()
-            channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
+            with answered(channel, ANSWER_S):
+                channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
             return channel
 
     def close(self) -> None:

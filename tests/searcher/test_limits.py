@@ -12,7 +12,7 @@ from searcher.devices.transport import TransportError, split_lines, whole_answer
 def test_a_program_that_never_stops_talking_is_cut_off() -> None:
     chunks = iter([b"one\ntwo\n"] * 1000)
     lines = split_lines(lambda: next(chunks), output_limit_bytes=40)
-    kept = []
+    kept: list[str] = []
     with pytest.raises(TransportError, match="more than 40 bytes"):
         kept.extend(lines)
     assert next(chunks, None) is not None

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from searcher.devices import ssh
 from searcher.devices.ssh import SshAddress, SshTransport
 from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
 from tests.loopback_sshd import LoopbackSshd, agent_with, is_running, make_key, wait_until
@@ -225,6 +227,18 @@ class TestFilesAndPrograms:
                 assert list((disk / "root").iterdir()) == []
                 assert transport.send({"small": tmp_path / "small"}) == 1000
 
+    def test_a_server_that_never_starts_the_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ssh, "ANSWER_S", 0.3)
+        identity = make_key(tmp_path / "identity")
+        known = tmp_path / "known"
+        with _reluctant_server(make_key(tmp_path / "host"), known) as address:
+            connected = SshTransport.connect(address, identity=identity, known_hosts=known, root="/")
+            with closing(connected) as transport:
+                began_s = time.monotonic()
+                with pytest.raises(UnreachableError, match="stopped answering when it should run echo"):
+                    list(transport.run(["echo"]))
+                assert time.monotonic() - began_s < 5
+
     def test_a_lost_link_is_noticed_at_both_ends(self, tmp_path: Path) -> None:
         with sshd_or_skip(tmp_path / "sshd") as server, connect(server) as transport:
             lines = transport.run(["sh", "-c", "echo $$; sleep 100"])
@@ -256,6 +270,55 @@ def _greeting(listener: socket.socket, greeting: bytes) -> Iterator[None]:
     finally:
         thread.join()
         links[0].close()
+
+
+class _Reluctant(paramiko.ServerInterface):
+    """Lets everybody in, serves files, and never answers to a command."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self._over.wait(30)
+        return False
+
+
+class _AnyFile(paramiko.SFTPServerInterface):
+    def stat(self, path: str) -> paramiko.SFTPAttributes:
+        return paramiko.SFTPAttributes()
+
+
+@contextmanager
+def _reluctant_server(host_key: Path, known_hosts: Path) -> Iterator[SshAddress]:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = SshAddress("pi", *listener.getsockname())
+        known_hosts.write_text(f"{address.host_key_name} {host_key.with_suffix('.pub').read_text()}")
+        servers: list[paramiko.Transport] = []
+
+        def serve() -> None:
+            servers.append(paramiko.Transport(listener.accept()[0]))
+            servers[0].add_server_key(paramiko.PKey.from_path(host_key))
+            servers[0].set_subsystem_handler("sftp", paramiko.SFTPServer, _AnyFile)
+            servers[0].start_server(server=_Reluctant(over))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield address
+        finally:
+            over.set()
+            thread.join()
+            servers[0].close()
 
 
 @contextmanager
