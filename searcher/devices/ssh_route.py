@@ -23,6 +23,7 @@ from searcher.errors import BadInputError
 
 _DEEPEST = 8
 _INCLUDE = re.compile(r"\s*include(?:\s+|\s*=\s*)(.+)", re.IGNORECASE)
+_HOST = re.compile(r"\s*host\b", re.IGNORECASE)
 _BLOCK = re.compile(r"\s*(host|match)\b", re.IGNORECASE)
 # paramiko takes criteria that it does not know for met, and runs the commands of `exec`.
 _CRITERIA = re.compile(
@@ -174,6 +175,8 @@ def _lines(file: Path, depth: int) -> Iterator[str]:
             raise BadInputError(f"the SSH configuration {file} cannot be followed where it says {line.strip()!r}")
         included = _INCLUDE.fullmatch(line)
         if included is None:
+            # Addresses come in lower case.
+            line = line.lower() if _HOST.match(line) else line
             block = line if _BLOCK.match(line) else block
             yield line
             continue

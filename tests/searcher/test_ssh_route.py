@@ -47,7 +47,7 @@ class TestConfiguration:
 
     def test_an_alias(self, home: Path) -> None:
         text = """
-        Host board
+        Host Board
           HostName 10.0.0.7
           Port 2222
           User pi
