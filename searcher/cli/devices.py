@@ -76,8 +76,16 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Connect, bring the agent, and tell line by line what works; exit with 1 if something needed fails."""
-    chosen = options.cluster(cluster)
-    device = Device(name, python, identity, known_hosts, profile, ssh_config, accept_new_host_key, chosen)
+    device = Device(
+        name,
+        python,
+        identity,
+        known_hosts,
+        profile_name=profile,
+        ssh_config=ssh_config,
+        accept_new_host_key=accept_new_host_key,
+        cluster=options.cluster(cluster),
+    )
     checks: list[Check] = []
     for one in check_device(device):
         checks.append(one)

@@ -37,7 +37,10 @@ DeviceRuntime = Annotated[
 ]
 Dtype = Annotated[str, typer.Option(help=f"Numbers to compute with: {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")]
 Data = Annotated[str, typer.Option(help="Images to calibrate fp16 and int8 on: digits or cifar10:PATH.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of one operator; the profile's, else 1.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
+DeviceThreads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of one operator; the profile's, else 1.")
+]
 MaxTemperature = Annotated[
     float | None,
     typer.Option("--max-temperature-c", help="Above it nothing counts; the profile's, else the kernel's own limits."),

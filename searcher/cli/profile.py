@@ -32,7 +32,7 @@ def command(
     runtime: options.DeviceRuntime = None,
     dtype: options.Dtype = "fp32",
     data: options.Data = "digits",
-    threads: options.Threads = None,
+    threads: options.DeviceThreads = None,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
     provider: options.Provider = None,
@@ -52,8 +52,16 @@ def command(
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
     options.require_positive("--max-temperature-c", max_temperature_c)
-    pinned = options.cluster(cluster)
-    chosen = Device(device, python, identity, known_hosts, profile, ssh_config, accept_new_host_key, pinned)
+    chosen = Device(
+        device,
+        python,
+        identity,
+        known_hosts,
+        profile_name=profile,
+        ssh_config=ssh_config,
+        accept_new_host_key=accept_new_host_key,
+        cluster=options.cluster(cluster),
+    )
     usual = chosen.profile.measure
     settings = options.settings(
         runtime or usual.runtime,

@@ -40,7 +40,15 @@ def command(
     request = VerifyRequest(
         space=space_named(found.space, found.export_cells),
         search=found,
-        device=Device(device, python, identity, known_hosts, profile, ssh_config, accept_new_host_key),
+        device=Device(
+            device,
+            python,
+            identity,
+            known_hosts,
+            profile_name=profile,
+            ssh_config=ssh_config,
+            accept_new_host_key=accept_new_host_key,
+        ),
         settings=settings_of_search(found, precision, rounds, samples),
         top=top,
         data=data,

@@ -72,12 +72,13 @@ class PythonThere:
 
     Attributes:
         interpreter: the Python program; None for the usual one.
-        runtime_from: `wheels` that the host brings, or the `system`'s own packages.
+        runtime_from: `deploy` where the host brings the runtime, `system` where the device's Python has it; None for
+            what is usual.
         runtimes: identifiers of the runtimes that exist for the device.
     """
 
     interpreter: str | None = None
-    runtime_from: Literal["wheels", "system"] = "wheels"
+    runtime_from: Literal["deploy", "system"] | None = None
     runtimes: tuple[str, ...] = ()
 
 

@@ -38,7 +38,7 @@ def profile(name: str, one: DeviceProfile) -> str:
     lines = [
         f"{name}: {one.title}",
         f"reached at: {where(one)}",
-        f"python: {python.interpreter or 'the usual one'}; runtimes from {python.runtime_from}",
+        f"python: {python.interpreter or 'the usual one'}; runtimes from: {python.runtime_from or 'as usual'}",
         f"runtimes there: {', '.join(python.runtimes) or 'not told'}; measured with {measure.runtime}",
         f"processors: {measure.cluster}, {measure.threads} thread(s)",
         f"hottest: {limit}",
