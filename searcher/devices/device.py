@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from searcher.artifacts import cache_folder
@@ -34,7 +35,6 @@ class Device:
         ssh_config: instead of the user's own SSH configuration.
         accept_new_host_key: whether keys of servers that were never met are accepted and written down.
         cluster: the processors to pin to, by their speed, instead of the profile's.
-        profile: what is known of it.
     """
 
     name: str = LOCAL
@@ -45,7 +45,6 @@ class Device:
     ssh_config: Path | None = None
     accept_new_host_key: bool = False
     cluster: Cluster | None = None
-    profile: DeviceProfile = field(init=False, default=DeviceProfile())
 
     def __post_init__(self) -> None:
         """Find the profile; refuse a name that says no way to a device, and files that cannot be read.
@@ -54,21 +53,28 @@ class Device:
             BadInputError: the name is none of a device, its profile cannot be used, or a file that the user names is
                 missing.
         """
-        object.__setattr__(self, "profile", self._found_profile())
+        if self.profile_name is not None and self.name != LOCAL and not self.name.startswith(_SSH):
+            raise BadInputError(
+                f"the device {self.name} is a profile: --profile goes with ssh://user@host:port or local"
+            )
         for option, file in (("--identity", self.identity), ("--ssh-config", self.ssh_config)):
             if file is not None:
                 _require_readable(option, file)
         # The first key of all makes the file.
         if self.known_hosts is not None and (self.known_hosts.exists() or not self.accept_new_host_key):
             _require_readable("--known-hosts", self.known_hosts)
+        # Read at once: what cannot be used is told before any work.
+        _ = self.profile
         if not self.is_local:
             self.route()
 
-    def _found_profile(self) -> DeviceProfile:
-        if self.profile_name is not None and self.name != LOCAL and not self.name.startswith(_SSH):
-            raise BadInputError(
-                f"the device {self.name} is a profile: --profile goes with ssh://user@host:port or local"
-            )
+    @cached_property
+    def profile(self) -> DeviceProfile:
+        """What is known of the device.
+
+        Raises:
+            BadInputError: there is no such profile, or it cannot be used.
+        """
         if self.name.startswith(_SSH) and self.profile_name is None:
             return DeviceProfile()
         return read_profile(find_profile(self.profile_name or self.name))

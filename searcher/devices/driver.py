@@ -29,7 +29,8 @@ class Assignment:
         settings: how to measure.
         budget_s: seconds after which no new round starts; None for no bound.
         job_id: of a job that was begun earlier, or a new one.
-        outlives_interrupts: leave the job running when the user interrupts; else it is stopped, and can go on later.
+        outlives_interrupts: leave the job running when the user interrupts, or nobody wants to be told any more; else
+            it is stopped, and can go on later.
     """
 
     models: Sequence[ExportedModel]
@@ -60,7 +61,16 @@ def measure_on(link: Link, interpreter: str, assignment: Assignment) -> Iterator
     blocks = tuple(JobBlock(model.name, f"../../{paths[model.name]}", model.sha256) for model in assignment.models)
     job = Job(assignment.job_id, blocks, assignment.settings, assignment.budget_s)
     lines = _lines(link, DeviceJob(job.job_id, python), job, assignment.outlives_interrupts)
-    return checked(lines, job, link.device)
+    return checked(lines, job, f"the agent on {link.device}")
+
+
+def job_on(link: Link, interpreter: str, job_id: str) -> DeviceJob:
+    """Return a job that was begun on a device, to ask for its state or to end it; the agent is brought there.
+
+    Raises:
+        TransportError: the device cannot be reached or written to.
+    """
+    return DeviceJob(job_id, DevicePython(interpreter, (deploy_agent(link.transport, interpreter),)))
 
 
 def _brought(link: Link, interpreter: str, models: Sequence[ExportedModel]) -> tuple[DevicePython, dict[str, str]]:
@@ -94,7 +104,7 @@ def _lines(link: Link, on_device: DeviceJob, job: Job, outlives_interrupts: bool
                 if e.program_status != BROKEN_STATUS or deaths > _MOST_DEATHS:
                     raise
     except (KeyboardInterrupt, GeneratorExit, DeviceAnswerError) as e:
-        if not (isinstance(e, KeyboardInterrupt) and outlives_interrupts):
+        if not outlives_interrupts or isinstance(e, DeviceAnswerError):
             # What is to be told is why this ends, not what else may fail.
             with contextlib.suppress(SearcherError):
                 on_device.stop(link.transport)
