@@ -9,7 +9,6 @@ from profiler_agent.records import Settings
 from searcher.devices.clusters import cluster_processors
 from searcher.devices.deploy import DevicePython, deploy_agent
 from searcher.devices.device import Connect, Device, connect, meet
-from searcher.devices.environments import interpreter_for
 from searcher.devices.inquiry import ask_info
 from searcher.workflows.progress import Progress, Work
 
@@ -43,9 +42,9 @@ def prepare_device(device: Device, settings: Settings, connect: Connect = connec
     yield from meet_device(device)
     if settings.affinity is not None or device.wanted_cluster == "all":
         return settings
-    interpreter = interpreter_for(device, settings.runtime)
+    # To tell of its processors a device needs no runtime.
     with closing(connect(device)) as transport:
-        python = DevicePython(interpreter, (deploy_agent(transport, interpreter),))
+        python = DevicePython(device.interpreter, (deploy_agent(transport, device.interpreter),))
         environment = ask_info(transport, python, runtimes=False).environment
     processors = cluster_processors(device.wanted_cluster, environment)
     if processors is None:
