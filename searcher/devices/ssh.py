@@ -141,7 +141,11 @@ class SshTransport:
             timeout_s: the longest wait for each step.
         """
         files = () if known_hosts is None else (known_hosts,)
-        return cls.through((Hop(address, known_hosts=files, identity=identity),), root=root, timeout_s=timeout_s)
+        return cls.through(
+            (Hop(address, known_hosts=files, known_hosts_demanded=True, identity=identity),),
+            root=root,
+            timeout_s=timeout_s,
+        )
 
     @classmethod
     def through(cls, route: Route, *, root: str = _ROOT, timeout_s: float = _TIMEOUT_S) -> SshTransport:

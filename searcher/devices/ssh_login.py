@@ -73,7 +73,8 @@ def log_in(route: Route, timeout_s: float, accepted: list[str] | None = None) ->
 
 
 def _enter(connection: paramiko.Transport, hop: Hop, timeout_s: float, accepted: list[str] | None) -> None:
-    known = known_keys(hop.address, hop.known_hosts, hop.key_name, may_lack=accepted is not None)
+    may_lack = accepted is not None or not hop.known_hosts_demanded
+    known = known_keys(hop.address, hop.known_hosts, hop.key_name, may_lack=may_lack)
     user = hop.address.user or _local_user(hop.address)
     _agree(connection, known, timeout_s)
     key = connection.get_remote_server_key()

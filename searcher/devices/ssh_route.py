@@ -39,6 +39,7 @@ class Hop:
         address: where it listens, seen from the server before it.
         key_name: what known_hosts files call it; None for the usual name.
         known_hosts: the files; empty for `~/.ssh/known_hosts`.
+        known_hosts_demanded: whether they must exist, as one that the user names on the command line.
         identity: a key that the user demands; it must be readable.
         identities: keys to try beside ssh-agent's; empty for the usual ones.
         only_identities: whether ssh-agent's other keys are left out.
@@ -48,6 +49,7 @@ class Hop:
     address: SshAddress
     key_name: str | None = None
     known_hosts: tuple[Path, ...] = ()
+    known_hosts_demanded: bool = False
     identity: Path | None = None
     identities: tuple[Path, ...] = ()
     only_identities: bool = False
@@ -98,9 +100,11 @@ class SshConfiguration:
         route: Route = ()
         if jumps and jumps[0].lower() != "none":
             first, *others = (_jump(text) for text in ",".join(jumps).split(","))
-            # Only the first may have servers before itself: the others are reached through the ones named before.
-            route = self._route(*first, depth + 1)
-            route += tuple(self._hop(*one, self._told(one[0].host)) for one in others)
+            # `Host *` with a ProxyJump means the jump host too, which is not reached through itself.
+            if first[0].host != address.host:
+                # Only the first may have servers before itself: the others are reached through the ones before them.
+                route = self._route(*first, depth + 1)
+                route += tuple(self._hop(*one, self._told(one[0].host)) for one in others)
         return (*route, self._hop(address, port_given, told))
 
     def _told(self, host: str) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def with_choices(route: Route, identity: Path | None, known_hosts: Path | None) 
         known_hosts: the file of all servers' host keys.
     """
     if known_hosts is not None:
-        route = tuple(replace(hop, known_hosts=(known_hosts,)) for hop in route)
+        route = tuple(replace(hop, known_hosts=(known_hosts,), known_hosts_demanded=True) for hop in route)
     return (*route[:-1], replace(route[-1], identity=identity))
 
 

@@ -84,6 +84,11 @@ class TestConfiguration:
         text = "Host board\n  ProxyJump none\nHost *\n  ProxyJump gate\n"
         assert len(self.read(home, text).route_to(SshAddress("pi", "board"), False)) == 1
 
+    def test_a_jump_host_for_all_is_reached_by_itself(self, home: Path) -> None:
+        configuration = self.read(home, "Host *\n  ProxyJump gate\n")
+        hosts = [hop.address.host for hop in configuration.route_to(SshAddress("pi", "board"), False)]
+        assert hosts == ["gate", "board"]
+
     def test_matches(self, home: Path) -> None:
         text = "Match originalhost board,other user me\n  Port 2200\nMatch all\n  Port 2300\n"
         configuration = self.read(home, "Host board\n  User me\n" + text)
@@ -155,7 +160,9 @@ Servers = tuple[LoopbackSshd, LoopbackSshd]
 
 class TestConnections:
     def test_an_alias(self, servers: Servers, tmp_path: Path) -> None:
-        with closing(connect(device(tmp_path, "my-board", words("my-board", servers[1])))) as transport:
+        # As ssh does, which has a second file in mind that hardly anybody has.
+        block = words("my-board", servers[1]).replace("known_hosts\n", f"known_hosts {tmp_path}/missing\n")
+        with closing(connect(device(tmp_path, "my-board", block))) as transport:
             assert transport.description == str(servers[1].address)
             assert list(transport.run(["echo", "there"])) == ["there"]
 
