@@ -67,6 +67,11 @@ def measure_on(link: Link, interpreter: str, assignment: Assignment) -> Iterator
 def job_on(link: Link, interpreter: str, job_id: str) -> DeviceJob:
     """Return a job that was begun on a device, to ask for its state or to end it; the agent is brought there.
 
+    Args:
+        link: the way to the device.
+        interpreter: any Python there; for this it needs neither numpy nor a runtime.
+        job_id: names the job.
+
     Raises:
         TransportError: the device cannot be reached or written to.
     """

@@ -10,7 +10,6 @@ from pathlib import Path
 from searcher.devices.device import Connect, connect
 from searcher.devices.device_job import NEW, DeviceJob
 from searcher.devices.driver import job_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
 from searcher.errors import BadInputError, SearcherError
 from searcher.history.history import History
@@ -100,4 +99,4 @@ def _link(record: JobRecord, connect: Connect) -> Link:
 
 
 def _on_device(link: Link, record: JobRecord) -> DeviceJob:
-    return job_on(link, interpreter_for(record.device(), record.plan.settings.runtime), record.job_id)
+    return job_on(link, record.device().interpreter, record.job_id)

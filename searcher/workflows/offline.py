@@ -26,6 +26,13 @@ SCHEMA_VERSION = 1
 _MANIFEST, _JOB, _README, _JOURNAL = "manifest.json", "job.json", "README.txt", "journal.jsonl"
 _AGENT, _MODELS = "agent", "models"
 
+# What must be installed on the device, by runtime or family.
+_PACKAGES = {
+    "onnx": "onnxruntime",
+    "tflite": "ai-edge-litert or tflite-runtime",
+    "litert": "ai-edge-litert",
+}
+
 _INSTRUCTIONS = """\
 This folder holds one job for a device: models, the agent that measures them, and how.
 
@@ -101,7 +108,7 @@ def _write(folder: Path, plan: Plan, sources: Mapping[Path, Path]) -> None:
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / target)
     instructions = _INSTRUCTIONS.format(
-        runtime=plan.settings.runtime,
+        runtime=_PACKAGES.get(plan.settings.runtime, plan.settings.runtime),
         agent=_AGENT,
         journal=_JOURNAL,
         job_id=plan.job_id,
@@ -193,7 +200,7 @@ def _plan_of(job: Job, journal: Path, history: History) -> Plan:
     if known is not None:
         plan = known.plan
     elif manifest.is_file():
-        plan = MANIFEST_DOCUMENT.load(manifest).plan
+        plan = _printable_plan(manifest)
     else:
         raise BadInputError(
             f"{journal} is of the job {printable(job.job_id)[:40]!r}, which was not exported from here:"
@@ -206,4 +213,13 @@ def _plan_of(job: Job, journal: Path, history: History) -> Plan:
         require_same_request(plan, replace(plan, models=told, settings=job.settings))
     except OtherRequestError as e:
         raise BadInputError(f"the journal {journal} does not fit: {printable(str(e))}") from e
+    return plan
+
+
+def _printable_plan(manifest: Path) -> Plan:
+    """Read a plan that has been on a device: its words will be shown in terminals."""
+    plan = MANIFEST_DOCUMENT.load(manifest).plan
+    words = (plan.job_id, plan.space, plan.device, plan.calibration or "", *(model.name for model in plan.models))
+    if not all(word.isprintable() for word in (*words, *plan.versions, *plan.versions.values())):
+        raise BadInputError(f"{manifest} is no valid manifest: it holds control characters")
     return plan

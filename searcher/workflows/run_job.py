@@ -51,20 +51,20 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         assignment = Assignment(plan.models, plan.settings, plan.budget_s, plan.job_id, outlives)
         with _written_down(history, plan, outlives), _counted(history, plan, sent):
             events = measure_on(link, interpreter, assignment)
-            with _ended_if_unusable(link, interpreter, plan):
+            with _ended_if_unusable(link, device, plan):
                 table = yield from make_table(target, plan, events, history, goes_on=True)
     return table
 
 
 @contextmanager
-def _ended_if_unusable(link: Link, interpreter: str, plan: Plan) -> Iterator[None]:
+def _ended_if_unusable(link: Link, device: Device, plan: Plan) -> Iterator[None]:
     """End a job on its device that nobody can make a table of."""
     try:
         yield
     except (KeyMismatchError, DeviceAnswerError) as e:
         # What is to be told is why, not what else may fail.
         with suppress(TransportError):
-            job = job_on(link, interpreter, plan.job_id)
+            job = job_on(link, device.interpreter, plan.job_id)
             if isinstance(e, KeyMismatchError):
                 job.cancel(link.transport)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.synchronize
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +213,20 @@ def test_many_processes_write_at_once_from_the_first_moment_on(tmp_path: Path) -
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_many_threads_share_one_history(history: History) -> None:
+    def write(writer: int) -> None:
+        name = f"job-{writer}"
+        history.begin(plan(name), Device(), None)
+        for position in range(0, 40, 10):
+            history.append(name, position, events(name, 40)[position : position + 10])
+            assert len(list(history.lines(name))) == position + 10
+
+    with ThreadPoolExecutor(16) as pool:
+        for written in [pool.submit(write, writer) for writer in range(32)]:
+            written.result(120)
+    assert [record.events for record in history.jobs()] == [40] * 32
 
 
 def test_requests_are_the_same_but_for_their_budget_and_where_files_lie() -> None:

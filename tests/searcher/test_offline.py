@@ -82,6 +82,7 @@ def test_the_folder_holds_all_that_the_device_needs(tmp_path: Path, history: His
     assert {name: sha256_of(tmp_path / "stick" / name) for name in manifest.files} == manifest.files
     listed = {path.relative_to(tmp_path / "stick").as_posix() for path in (tmp_path / "stick").rglob("*.*")}
     assert listed - {"manifest.json"} == set(manifest.files)
+    assert "with numpy and onnxruntime." in (tmp_path / "stick" / "README.txt").read_text()
     assert {"job.json", "README.txt", "agent/profiler_agent/__main__.py"} < set(manifest.files)
     assert [(one.name, one.sha256) for one in manifest.plan.models] == [(one.name, one.sha256) for one in plan.models]
     assert (manifest.plan.versions, manifest.plan.calibration) == (plan.versions, plan.calibration)
@@ -209,6 +210,13 @@ def test_a_manifest_of_another_version_is_refused(carried: Path, tmp_path: Path,
     manifest.write_text(manifest.read_text().replace('"schema_version": 2', '"schema_version": 1', 1))
     manifest.write_text(manifest.read_text().replace('"rounds": 2', '"rounds": 0', 1))
     with pytest.raises(BadInputError, match="is no valid manifest: rounds must be at least 1"):
+        imported(carried, tmp_path / "pi.json", history)
+
+
+def test_a_manifest_cannot_speak_to_the_terminal(carried: Path, tmp_path: Path, history: History) -> None:
+    manifest = carried / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("the board in the cellar", "\\u001b[2J"))
+    with pytest.raises(BadInputError, match="is no valid manifest: it holds control characters"):
         imported(carried, tmp_path / "pi.json", history)
 
 

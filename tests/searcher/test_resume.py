@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from profiler_agent.records import Event, Hello, Measured, format_event
 from searcher.devices.answers import DeviceAnswerError
 from searcher.devices.device import Device
+from searcher.history.database import HistoryError
 from searcher.history.history import History
 from searcher.history.job_record import State
 from searcher.tables.journal import JournalInUseError, journal_path, partial_path
@@ -184,3 +185,26 @@ def test_a_new_job_for_a_table_that_is_being_made_is_not_begun(table: Path, hist
     assert other.runs == []
     work.close()
     assert [record.state for record in history.jobs()] == [State.FAILED, State.STOPPED]
+
+
+def test_a_history_that_fails_meanwhile_costs_nothing_that_was_measured(
+    table: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = FakeTransport(agent_program(lambda _name: 1.0))
+
+    def full(_self: History, _job_id: str, position: int, events: Sequence[Event]) -> None:
+        if position > 0:
+            raise HistoryError("the disk is full")
+        append(history, _job_id, position, events)
+
+    append = History.append
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "append", full)
+        with pytest.raises(HistoryError, match="the disk is full"):
+            profile(table, device, Device())
+    assert actions(device)[-1] == "stop"
+    assert only(history).state is State.STOPPED
+    kept = partial_path(journal_path(table)).read_text()
+    assert len(kept.splitlines()) > 100
+    profile(table, device, Device(), resume=True)
+    assert journal_path(table).read_text() == journal_lines(history, only(history))
