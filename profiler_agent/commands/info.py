@@ -17,11 +17,18 @@ from profiler_agent.runtimes import known_runtimes
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--runtime", help="fail unless this runtime, or one of this family, works here")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tell, and return the exit status."""
+    """Tell, and return the exit status.
+
+    Raises:
+        AgentError: the runtime that is asked for does not work here.
+    """
+    if options.runtime is not None:
+        probe(Settings(runtime=options.runtime))
     environment = read_environment()
     name = fingerprint(environment.machine)
     runtimes = [(identifier, _probe_sentence(identifier)) for identifier in known_runtimes()]

@@ -18,7 +18,14 @@ DEFAULTS = Settings()
 Space = Annotated[str, typer.Option(help="Search space.")]
 Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
 DeviceName = Annotated[str, typer.Option("--device", help="local or ssh://user@host:port.")]
-Python = Annotated[str | None, typer.Option(help="Python on the device, with numpy and a runtime.")]
+Python = Annotated[str | None, typer.Option(help="Python on the device, 3.8 or newer.")]
+RuntimeFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="deploy brings the runtime to the device; system takes what the device's Python has. "
+        "Unless given: deploy over SSH without --python, else system."
+    ),
+]
 Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
 KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
 Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]

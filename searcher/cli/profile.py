@@ -22,6 +22,7 @@ def command(
     device: options.DeviceName = LOCAL,
     out: Annotated[Path, typer.Option(help="The table to write; the raw samples go beside it.")] = Path("table.json"),
     python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     runtime: options.Runtime = "onnx",
@@ -50,7 +51,7 @@ def command(
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
     request = ProfileRequest(
         space=space_named(space),
-        device=Device(device, python, identity, known_hosts),
+        device=Device(device, python, identity, known_hosts, runtime_from),
         settings=settings,
         table=out,
         budget_s=budget_s,

@@ -22,6 +22,7 @@ def command(
     out: Annotated[Path, typer.Option(help="The verification to write.")] = Path("verification.json"),
     top: Annotated[int, typer.Option(min=1, help="How many of the best to measure.")] = 3,
     python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
@@ -37,7 +38,7 @@ def command(
     request = VerifyRequest(
         space=space_named(found.space, found.export_cells),
         search=found,
-        device=Device(device, python, identity, known_hosts),
+        device=Device(device, python, identity, known_hosts, runtime_from),
         settings=settings_of_search(found, precision, rounds, samples),
         top=top,
         data=data,

@@ -15,6 +15,7 @@ from searcher.devices.transport import Transport
 from searcher.errors import BadInputError
 
 LOCAL = "local"
+SOURCES = DEPLOY, SYSTEM = "deploy", "system"
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,28 @@ class Device:
 
     Attributes:
         name: `local` or `ssh://user@host:port`.
-        python: the Python on the device that has numpy and a runtime; None means `python3` there, and this
-            very Python on the local device.
+        python: the Python on the device; None means `python3` there, and this very Python on the local device.
         identity: a private key file, instead of ssh-agent and the user's default keys.
         known_hosts: instead of the user's own known_hosts file.
+        runtime_from: `deploy` where the runtime is brought, `system` where the device's Python has it; None for what is
+            usual (`prepare.python_setup` tells).
     """
 
     name: str = LOCAL
     python: str | None = None
     identity: Path | None = None
     known_hosts: Path | None = None
+    runtime_from: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that no transport understands, and files that cannot be read.
 
         Raises:
-            BadInputError: the name is neither `local` nor an SSH address, or a file that the user names is missing.
+            BadInputError: the name is neither `local` nor an SSH address, a word is unknown, or a file that the user
+                names is missing.
         """
+        if self.runtime_from not in (None, *SOURCES):
+            raise BadInputError(f"--runtime-from takes {' or '.join(SOURCES)}, not {self.runtime_from!r}")
         if self.name != LOCAL and not self.name.startswith("ssh://"):
             raise BadInputError(f"unknown device {self.name!r}: give {LOCAL} or ssh://user@host:port")
         if self.name != LOCAL:
@@ -62,6 +68,11 @@ def _require_readable(option: str, file: Path) -> None:
         raise BadInputError(f"{option} {file} cannot be read: {e.strerror or e}") from e
 
 
+def local_root() -> Path:
+    """Return the working root of the local device."""
+    return cache_folder() / "device"
+
+
 Connect = Callable[[Device], Transport]
 
 
@@ -72,6 +83,6 @@ def connect(device: Device) -> Transport:
         TransportError: it cannot be reached, or its host key is unknown or has changed.
     """
     if device.name == LOCAL:
-        return LocalTransport(cache_folder() / "device")
+        return LocalTransport(local_root())
     address = parse_address(device.name)
     return SshTransport.connect(address, identity=device.identity, known_hosts=device.known_hosts)

@@ -11,8 +11,8 @@ from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import Assignment, measure_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
 from searcher.spaces.nasbench201 import NasBench201
@@ -63,10 +63,10 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     settings = request.settings
     exporter = prepare_exporter(request.space, settings.runtime, settings.precision, request.data)
     models = yield from export_blocks(request.space, exporter)
-    interpreter = interpreter_for(request.device, settings.runtime)
+    setup = python_setup(request.device, settings.runtime, None if existing is None else existing.key)
     with Journal(journal_path(request.table)) as journal:
         with closing(Link(lambda: connect(request.device))) as link:
-            events = measure_on(link, interpreter, Assignment(models, settings, request.budget_s))
+            events = measure_on(link, setup, Assignment(models, settings, request.budget_s))
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
             try:

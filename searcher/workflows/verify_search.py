@@ -9,8 +9,8 @@ from profiler_agent.records import RecordError, Settings, parse_provider
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import Assignment, measure_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
@@ -55,9 +55,9 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     if not chosen:
         raise BadInputError("the search holds no candidate within its limit")
     models = yield from _export(request, chosen)
-    interpreter = interpreter_for(request.device, request.settings.runtime)
+    setup = python_setup(request.device, request.settings.runtime, request.search.table_key)
     with closing(Link(lambda: connect(request.device))) as link:
-        events = measure_on(link, interpreter, Assignment(models, request.settings, request.budget_s))
+        events = measure_on(link, setup, Assignment(models, request.settings, request.budget_s))
         checked = requiring_key(events, request.search.table_key)
         result = yield from follow_job(checked, "measure networks", len(models) * request.settings.rounds)
     result.require_complete()

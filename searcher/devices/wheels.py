@@ -1,0 +1,205 @@
+"""Wheels of a runtime for a device's Python, found and downloaded on the host with pip, and kept in the cache.
+
+What was found is taken again for a day without asking, so that a shelf of boards gets one version and a second run needs
+no network. Then pip is asked again; where it cannot be asked, what there is goes on being used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from searcher.artifacts import replacing, sha256_of
+from searcher.devices.survey import DeviceSystem, PythonUnfitError
+from searcher.devices.transport import printable
+from searcher.documents import Document
+from searcher.errors import BadInputError, SearcherError
+
+FRESH_S = 24 * 3600.0
+
+_PIP_TIMEOUT_S = 900
+_DIGITS = 16
+# Nothing older is still published for Python 3.8.
+_OLDEST_GLIBC_MINOR = 17
+_SYSTEM = "--runtime-from system takes a runtime that you install there"
+
+
+class NoWheelsError(SearcherError):
+    """Wheels could not be had: nothing fits the device's Python, or the package index cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel on the host.
+
+    Attributes:
+        name: of the file.
+        sha256: of its bytes.
+    """
+
+    name: str
+    sha256: str
+
+    def path(self, folder: Path) -> Path:
+        """Return where it lies below a cache's folder of wheels."""
+        return folder / self.sha256[:_DIGITS] / self.name
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What pip found for a device's Python.
+
+    Attributes:
+        requirements: what it was asked for.
+        found_unix_s: when.
+        wheels: what fits, one for each requirement.
+    """
+
+    requirements: tuple[str, ...]
+    found_unix_s: float
+    wheels: tuple[Wheel, ...]
+
+
+_DOCUMENT = Document(Resolution, "list of wheels", 1)
+
+
+def wheel_tags(system: DeviceSystem, device: str) -> list[str]:
+    """Return pip's options for wheels that run on a device's Python.
+
+    Raises:
+        PythonUnfitError: no runtime publishes wheels for its kind; the message says what to do.
+    """
+    _require_common(system, device)
+    platforms = [
+        *(f"manylinux_2_{minor}_{system.machine}" for minor in range(_glibc_minor(system), _OLDEST_GLIBC_MINOR - 1, -1)),
+        f"manylinux2014_{system.machine}",
+    ]
+    major, minor, _ = system.version
+    abis = [f"cp{major}{minor}{system.abi_flags}", *(() if system.abi_flags else ("abi3",)), "none"]
+    tags = ["--python-version", f"{major}.{minor}", "--implementation", "cp"]
+    for option, values in (("--platform", platforms), ("--abi", abis)):
+        tags += [argument for value in values for argument in (option, value)]
+    return tags
+
+
+def _require_common(system: DeviceSystem, device: str) -> None:
+    """Refuse Pythons that no wheel is made for."""
+    what = f"the Python {system.python} of {device}"
+    if system.libc == "bionic":
+        raise PythonUnfitError(f"{what} is Android's, for which there are no wheels of runtimes: {_SYSTEM} (with pkg)")
+    if system.libc == "musl":
+        raise PythonUnfitError(
+            f"{what} stands on musl, for which there are no wheels of runtimes: use a system with glibc, or {_SYSTEM}"
+        )
+    if system.system != "Linux" or system.libc != "glibc":
+        raise PythonUnfitError(f"{what} is none of a Linux system with glibc, for which runtimes are brought: {_SYSTEM}")
+    if system.implementation != "cpython":
+        raise PythonUnfitError(f"{what} is {system.implementation}, and wheels of runtimes are made for CPython")
+    if system.pointer_bits != 64:
+        raise PythonUnfitError(
+            f"{what} is a 32-bit program, for which there are no wheels of runtimes: "
+            f"install a 64-bit system there, or {_SYSTEM}"
+        )
+    if _glibc_minor(system) < _OLDEST_GLIBC_MINOR:
+        raise PythonUnfitError(f"{what} stands on glibc {system.libc_version}, which is too old for every wheel")
+
+
+def _glibc_minor(system: DeviceSystem) -> int:
+    major, _, minor = system.libc_version.partition(".")
+    return int(minor) if major == "2" and minor.isdecimal() else 0
+
+
+class WheelCache:
+    """Wheels that were downloaded, by what they were asked for and the Pythons that they are for.
+
+    Args:
+        folder: where they lie.
+        now_s: wall clock, in s.
+    """
+
+    def __init__(self, folder: Path, now_s: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._now_s = now_s
+
+    def wheels(self, requirements: tuple[str, ...], tags: list[str]) -> list[Wheel]:
+        """Return the newest wheels that fit, one for each requirement, in their order.
+
+        Args:
+            requirements: as pip takes them.
+            tags: as `wheel_tags` tells them.
+
+        Raises:
+            NoWheelsError: nothing fits, or pip cannot reach its index and nothing was found earlier.
+        """
+        digest = hashlib.sha256("\n".join((*requirements, *tags)).encode()).hexdigest()
+        document = self._folder / f"{digest[:_DIGITS]}.json"
+        known = self._known(document)
+        if known is not None and 0 <= self._now_s() - known.found_unix_s < FRESH_S:
+            return list(known.wheels)
+        try:
+            found = self._download(requirements, tags)
+            _DOCUMENT.save(Resolution(requirements, self._now_s(), tuple(found)), document)
+        except OSError as e:
+            raise NoWheelsError(f"cannot keep wheels in {self._folder}: {e.strerror or e}") from e
+        except NoWheelsError:
+            if known is None:
+                raise
+            return list(known.wheels)
+        return found
+
+    def path(self, wheel: Wheel) -> Path:
+        """Return the file of a wheel."""
+        return wheel.path(self._folder)
+
+    def _known(self, document: Path) -> Resolution | None:
+        """Return what was found earlier, if all of it is still there as it was."""
+        try:
+            known = _DOCUMENT.load(document)
+            whole = all(sha256_of(self.path(wheel)) == wheel.sha256 for wheel in known.wheels)
+        except (BadInputError, OSError):
+            # None, or damaged, or of another version: it can be made again.
+            return None
+        return known if whole else None
+
+    def _download(self, requirements: tuple[str, ...], tags: list[str]) -> list[Wheel]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch:
+            return [self._kept(_downloaded(one, tags, Path(scratch) / str(i))) for i, one in enumerate(requirements)]
+
+    def _kept(self, file: Path) -> Wheel:
+        wheel = Wheel(file.name, sha256_of(file))
+        with replacing(self.path(wheel)) as temporary:
+            shutil.copyfile(file, temporary)
+        return wheel
+
+
+def _downloaded(requirement: str, tags: list[str], folder: Path) -> Path:
+    """Let pip download the newest wheel for a requirement."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--retries", "2", *tags, requirement]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as e:
+        raise NoWheelsError(f"pip took more than {_PIP_TIMEOUT_S} s to download {requirement}") from e
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode != 0 or len(wheels) != 1:
+        raise NoWheelsError(_reason(requirement, result.stderr))
+    return wheels[0]
+
+
+def _reason(requirement: str, errors: str) -> str:
+    if "No module named pip" in errors:
+        return f"{sys.executable} has no pip, which downloads runtimes: give it one with {sys.executable} -m ensurepip"
+    if "Retrying (" in errors or "connection" in errors.lower():
+        return f"the package index cannot be reached, so {requirement} cannot be brought to the device"
+    if "No matching distribution" in errors:
+        return f"no wheel of {requirement} fits the device's Python"
+    lines = [line for line in errors.splitlines() if line.startswith("ERROR: ")]
+    return f"pip cannot download {requirement}: {printable(lines[-1][7:]) if lines else 'it gave no reason'}"
