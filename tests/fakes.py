@@ -44,7 +44,7 @@ class FakeTransport:
     Beside that program it can unpack archives and tell what its Python is, as every device with a Python can.
 
     Attributes:
-        tells: the answer about its Python.
+        tells: the answer about its Python, or why there is none.
         files: the bytes of each file by its path.
         runs: the times that the scripted program was started.
         ended: how many of them came to an end, their own or by the caller's will.
@@ -54,7 +54,7 @@ class FakeTransport:
 
     def __init__(self, program: Program | None = None) -> None:
         self._program = program or _not_found
-        self.tells = json.dumps(BOARD)
+        self.tells: str | TransportError = json.dumps(BOARD)
         self.files: dict[str, bytes] = {}
         self.runs: list[FakeRun] = []
         self.ended = 0
@@ -93,7 +93,9 @@ class FakeTransport:
                 self._unpack(*arguments[order : order + 3])
             return
         if standard_input == agent_files()["profiler_agent/survey.py"].read_bytes():
-            yield self.tells
+            if isinstance(self.tells, TransportError):
+                raise self.tells
+            yield from self.tells.splitlines()
             return
         self.runs.append(FakeRun(tuple(arguments), standard_input, dict(environment)))
         try:

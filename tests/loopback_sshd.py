@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from searcher.devices.ssh_address import SshAddress
 
@@ -80,13 +80,11 @@ class LoopbackSshd:
         own_sftp = f"internal-sftp -d {self.home}"
         self._configuration = folder / "sshd_config"
         self._configuration.write_text(
-            first
-            + _CONFIGURATION.format(port=self.address.port, folder=folder, sftp=sftp or own_sftp)
-            + self._extra()
+            first + _CONFIGURATION.format(port=self.address.port, folder=folder, sftp=sftp or own_sftp) + self._extra()
         )
         self.remember_host_key(make_key(folder / "host_key"))
 
-    def __enter__(self) -> LoopbackSshd:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

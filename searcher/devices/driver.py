@@ -1,4 +1,4 @@
-"""Runs one job on a device: brings agent, runtime and models there, starts the job, and follows it through lost links."""
+"""Runs one job on a device: brings what it needs there, starts the job, and follows it through lost links."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def measure_on(link: Link, setup: PythonSetup, assignment: Assignment) -> Iterat
         assignment: what to measure, and how.
 
     Raises:
-        TransportError: the link failed for good, the Python there cannot measure, another job has the device, or the agent ended with an error.
+        TransportError: the link failed for good, the Python there cannot measure, another job has the device, or the
+            agent ended with an error.
         NoWheelsError: the runtime cannot be had for that Python.
         BadInputError: the agent refused the job: an unknown runtime, say.
         DeviceAnswerError: an answer is no record of the protocol, or not of this job.

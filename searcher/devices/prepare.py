@@ -38,9 +38,9 @@ class PythonSetup:
 def python_setup(device: Device, runtime: str, key: TableKey | None = None) -> PythonSetup:
     """Return what measures on a device, as its user means it.
 
-    Without the user's word the runtime is brought to devices that are reached over SSH, unless the user names the Python
-    there, which then is taken for one with a runtime. This machine's own Python has the exporters' runtimes, but never
-    tflite-runtime.
+    Without the user's word the runtime is brought to devices that are reached over SSH, unless the user names the
+    Python there, which then is taken for one with a runtime. This machine's own Python has the exporters' runtimes, but
+    never tflite-runtime.
 
     Args:
         device: as the user names it.
@@ -90,9 +90,7 @@ def prepare_python(transport: Transport, setup: PythonSetup, runtime: str) -> De
     raise NoWheelsError("; ".join(map(str, refusals))) from refusals[-1]
 
 
-def _require_runtime(
-    system: DeviceSystem, choices: tuple[RuntimePackages, ...], interpreter: str, device: str
-) -> None:
+def _require_runtime(system: DeviceSystem, choices: tuple[RuntimePackages, ...], interpreter: str, device: str) -> None:
     if NUMPY in system.modules and any(choice.module in system.modules for choice in choices):
         return
     missing = NUMPY if NUMPY not in system.modules else " or ".join(choice.distribution for choice in choices)
@@ -121,7 +119,7 @@ def _require_working(transport: Transport, python: DevicePython, choice: Runtime
 
 
 def local_variables(runtime: str) -> dict[str, str]:
-    """Return the environment variables with which this very Python has agent and runtime, the latter brought if need be.
+    """Return the environment variables with which this very Python has the agent and a runtime, brought if need be.
 
     Raises:
         SearcherError: the runtime cannot be brought.

@@ -1,7 +1,7 @@
 """Wheels of a runtime for a device's Python, found and downloaded on the host with pip, and kept in the cache.
 
-What was found is taken again for a day without asking, so that a shelf of boards gets one version and a second run needs
-no network. Then pip is asked again; where it cannot be asked, what there is goes on being used.
+What was found is taken again for a day without asking, so that a shelf of boards gets one version and a second run
+needs no network. Then pip is asked again; where it cannot be asked, what there is goes on being used.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Resolution:
     requirements: tuple[str, ...]
     found_unix_s: float
     wheels: tuple[Wheel, ...]
+    schema_version: int = 1
 
 
 _DOCUMENT = Document(Resolution, "list of wheels", 1)
@@ -77,10 +78,9 @@ def wheel_tags(system: DeviceSystem, device: str) -> list[str]:
         PythonUnfitError: no runtime publishes wheels for its kind; the message says what to do.
     """
     _require_common(system, device)
-    platforms = [
-        *(f"manylinux_2_{minor}_{system.machine}" for minor in range(_glibc_minor(system), _OLDEST_GLIBC_MINOR - 1, -1)),
-        f"manylinux2014_{system.machine}",
-    ]
+    glibc_minors = range(_glibc_minor(system), _OLDEST_GLIBC_MINOR - 1, -1)
+    platforms = [f"manylinux_2_{minor}_{system.machine}" for minor in glibc_minors]
+    platforms.append(f"manylinux2014_{system.machine}")
     major, minor, _ = system.version
     abis = [f"cp{major}{minor}{system.abi_flags}", *(() if system.abi_flags else ("abi3",)), "none"]
     tags = ["--python-version", f"{major}.{minor}", "--implementation", "cp"]
@@ -99,7 +99,7 @@ def _require_common(system: DeviceSystem, device: str) -> None:
             f"{what} stands on musl, for which there are no wheels of runtimes: use a system with glibc, or {_SYSTEM}"
         )
     if system.system != "Linux" or system.libc != "glibc":
-        raise PythonUnfitError(f"{what} is none of a Linux system with glibc, for which runtimes are brought: {_SYSTEM}")
+        raise PythonUnfitError(f"{what} is not of Linux with glibc, for which runtimes are brought: {_SYSTEM}")
     if system.implementation != "cpython":
         raise PythonUnfitError(f"{what} is {system.implementation}, and wheels of runtimes are made for CPython")
     if system.pointer_bits != 64:

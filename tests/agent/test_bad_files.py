@@ -105,7 +105,9 @@ def test_a_model_that_kills_its_runtime_is_quarantined(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_kills_tflite_runtime_is_quarantined(tmp_path: Path, tflite_runtime_environment: dict[str, str]) -> None:
+def test_a_model_that_kills_tflite_runtime_is_quarantined(
+    tmp_path: Path, tflite_runtime_environment: dict[str, str]
+) -> None:
     deadly = bad_models.write_tflite_that_kills_tflite_runtime(tmp_path / "deadly.tflite")
     good = tflite_models.write_convolution(tmp_path / "good.tflite")
     told = answers_of_tflite_runtime([deadly, good], tflite_runtime_environment)
@@ -199,7 +201,9 @@ def test_two_thousand_mutants_are_answered(suffix: str, runtime: str, tmp_path: 
 
 
 @pytest.mark.slow
-def test_two_thousand_mutants_are_answered_by_tflite_runtime(tmp_path: Path, tflite_runtime_environment: dict[str, str]) -> None:
+def test_two_thousand_mutants_are_answered_by_tflite_runtime(
+    tmp_path: Path, tflite_runtime_environment: dict[str, str]
+) -> None:
     told = answers_of_tflite_runtime(
         write_files(tmp_path, mutants(".tflite", 2000, seed=1), ".tflite"), tflite_runtime_environment
     )
@@ -212,7 +216,16 @@ def test_two_thousand_mutants_are_answered_by_tflite_runtime(tmp_path: Path, tfl
 
 def answers_of_tflite_runtime(paths: list[Path], tflite_runtime_environment: dict[str, str]) -> Counter[str]:
     """Measure files with the agent where tflite-runtime can be imported."""
-    command = [sys.executable, "-m", "profiler_agent", "measure", *map(str, paths), "--runtime", "tflite-runtime", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "profiler_agent",
+        "measure",
+        *map(str, paths),
+        "--runtime",
+        "tflite-runtime",
+        "--json",
+    ]
     result = subprocess.run(
         [*command, "--rounds", "1", "--samples", "1"],
         capture_output=True,

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_android_is_told_from_other_systems(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("files", "libc"), [(["/lib/ld-musl-aarch64.so.1"], "musl"), ([], "")])
-def test_musl_is_known_by_its_loader(monkeypatch: pytest.MonkeyPatch, files: List[str], libc: str) -> None:
+def test_musl_is_known_by_its_loader(monkeypatch: pytest.MonkeyPatch, files: list[str], libc: str) -> None:
     def refuse(_name: str) -> NoReturn:
         raise ValueError("unrecognized configuration name")
 

@@ -28,8 +28,8 @@ _TOOLS = {"debootstrap": "debootstrap", "qemu-aarch64-static": "qemu-user-static
 _PACKAGES = "python3,libgomp1,procps"
 _DEADLINE_S = 900
 _FORMATS = Path("/proc/sys/fs/binfmt_misc")
-# 64-bit little-endian ELF programs and libraries for AArch64. F: the kernel keeps the emulator open, so that it need not
-# be there in the board's root.
+# 64-bit little-endian ELF programs and libraries for AArch64. F: the kernel keeps the emulator open, which is not there
+# in the board's root.
 _AARCH64_ELF = (
     r":qemu-aarch64:M::"
     r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:"

@@ -90,5 +90,5 @@ def test_from_nothing_to_a_table_and_again_with_hardly_a_byte(
     again, sent_again_bytes = profiled(board, runtime, tmp_path / "table.json")
     assert again.key == table.key
     print(f"{suite} {expected} {table.key.runtime_version}: {sent_bytes} bytes, then {sent_again_bytes}")
-    assert 1_000_000 < sent_bytes
+    assert sent_bytes > 1_000_000
     assert sent_again_bytes < sent_bytes / 100

@@ -64,8 +64,8 @@ class TestTags:
         [
             ({"libc": "bionic", "libc_version": "24"}, "is Android's.*--runtime-from system"),
             ({"libc": "musl", "libc_version": ""}, "stands on musl.*use a system with glibc"),
-            ({"libc": "", "libc_version": ""}, "none of a Linux system with glibc"),
-            ({"system": "Darwin", "libc": ""}, "none of a Linux system with glibc"),
+            ({"libc": "", "libc_version": ""}, "is not of Linux with glibc"),
+            ({"system": "Darwin", "libc": ""}, "is not of Linux with glibc"),
             ({"pointer_bits": 32}, "is a 32-bit program.*install a 64-bit system"),
             ({"implementation": "pypy"}, "is pypy, and wheels of runtimes are made for CPython"),
             ({"libc_version": "2.12"}, "glibc 2.12, which is too old"),
