@@ -7,6 +7,7 @@ needs no network. Then pip is asked again; where it cannot be asked, what there 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from searcher.devices.transport import printable
 from searcher.documents import Document
 from searcher.errors import BadInputError, SearcherError
 
-FRESH_S = 24 * 3600.0
+FRESH_S, _OFFLINE_S = 24 * 3600.0, 3600.0
 
 _PIP_TIMEOUT_S = 900
 _DIGITS = 16
@@ -58,12 +59,12 @@ class Resolution:
 
     Attributes:
         requirements: what it was asked for.
-        found_unix_s: when.
+        good_until_unix_s: when it is to be asked again.
         wheels: what fits, one for each requirement.
     """
 
     requirements: tuple[str, ...]
-    found_unix_s: float
+    good_until_unix_s: float
     wheels: tuple[Wheel, ...]
     schema_version: int = 1
 
@@ -141,17 +142,20 @@ class WheelCache:
         digest = hashlib.sha256("\n".join((*requirements, *tags)).encode()).hexdigest()
         document = self._folder / f"{digest[:_DIGITS]}.json"
         known = self._known(document)
-        if known is not None and 0 <= self._now_s() - known.found_unix_s < FRESH_S:
+        # A clock that was set back makes nothing good for ever.
+        if known is not None and 0 < known.good_until_unix_s - self._now_s() <= FRESH_S:
             return list(known.wheels)
+        good_for_s = FRESH_S
         try:
             found = self._download(requirements, tags)
-            _DOCUMENT.save(Resolution(requirements, self._now_s(), tuple(found)), document)
         except OSError as e:
             raise NoWheelsError(f"cannot keep wheels in {self._folder}: {e.strerror or e}") from e
         except NoWheelsError:
             if known is None:
                 raise
-            return list(known.wheels)
+            # A network that is away takes a minute to be found away, which not every run shall wait for.
+            found, good_for_s = list(known.wheels), _OFFLINE_S
+        _DOCUMENT.save(Resolution(requirements, self._now_s() + good_for_s, tuple(found)), document)
         return found
 
     def path(self, wheel: Wheel) -> Path:
@@ -171,7 +175,7 @@ class WheelCache:
     def _download(self, requirements: tuple[str, ...], tags: list[str]) -> list[Wheel]:
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch:
-            return [self._kept(_downloaded(one, tags, Path(scratch) / str(i))) for i, one in enumerate(requirements)]
+            return [self._kept(file) for file in _downloaded(requirements, tags, Path(scratch))]
 
     def _kept(self, file: Path) -> Wheel:
         wheel = Wheel(file.name, sha256_of(file))
@@ -180,26 +184,35 @@ class WheelCache:
         return wheel
 
 
-def _downloaded(requirement: str, tags: list[str], folder: Path) -> Path:
-    """Let pip download the newest wheel for a requirement."""
+def _downloaded(requirements: tuple[str, ...], tags: list[str], folder: Path) -> list[Path]:
+    """Let pip download the newest wheel for each requirement; return them in the requirements' order."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--retries", "2", *tags, requirement]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--retries", "2", *tags, *requirements]
+    wanted = " and ".join(requirements)
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as e:
-        raise NoWheelsError(f"pip took more than {_PIP_TIMEOUT_S} s to download {requirement}") from e
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode != 0 or len(wheels) != 1:
-        raise NoWheelsError(_reason(requirement, result.stderr))
-    return wheels[0]
+        raise NoWheelsError(f"pip took more than {_PIP_TIMEOUT_S} s to download {wanted}") from e
+    wheels = {_distribution(path.name.split("-")[0]): path for path in folder.glob("*.whl")}
+    names = [_distribution(requirement) for requirement in requirements]
+    if result.returncode != 0 or not wheels.keys() >= set(names):
+        raise NoWheelsError(_reason(wanted, result.stderr))
+    return [wheels[name] for name in names]
 
 
-def _reason(requirement: str, errors: str) -> str:
+def _distribution(requirement: str) -> str:
+    """Return the name that a requirement, or a wheel's file name, begins with, in the one spelling of wheels."""
+    name = re.match(r"[A-Za-z0-9._-]*", requirement)
+    return re.sub(r"[._-]+", "_", name.group().lower()) if name else ""
+
+
+def _reason(wanted: str, errors: str) -> str:
     if "No module named pip" in errors:
         return f"{sys.executable} has no pip, which downloads runtimes: give it one with {sys.executable} -m ensurepip"
     if "Retrying (" in errors or "connection" in errors.lower():
-        return f"the package index cannot be reached, so {requirement} cannot be brought to the device"
-    if "No matching distribution" in errors:
-        return f"no wheel of {requirement} fits the device's Python"
+        return f"the package index cannot be reached, so {wanted} cannot be brought to the device"
+    missing = re.search(r"No matching distribution found for (\S+)", errors)
+    if missing is not None:
+        return f"no wheel of {missing[1]} fits the device's Python"
     lines = [line for line in errors.splitlines() if line.startswith("ERROR: ")]
-    return f"pip cannot download {requirement}: {printable(lines[-1][7:]) if lines else 'it gave no reason'}"
+    return f"pip cannot download {wanted}: {printable(lines[-1][7:]) if lines else 'it gave no reason'}"

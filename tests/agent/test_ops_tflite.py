@@ -57,9 +57,9 @@ def test_dynamic_shapes_are_given_and_the_report_is_printed(tmp_path: Path) -> N
 
 def test_tflite_runtime_with_its_own_packages(tmp_path: Path, tflite_runtime_environment: dict[str, str]) -> None:
     model = write_padded(tmp_path / "m.tflite")
-    command = [sys.executable, "-m", "profiler_agent", "ops", str(model), "--json", *QUICK]
+    command = [sys.executable, "-m", "profiler_agent", "ops", str(model), "--runtime", "tflite-runtime", "--json"]
     result = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=tflite_runtime_environment
+        [*command, *QUICK], capture_output=True, text=True, timeout=120, check=False, env=tflite_runtime_environment
     )
     report = parse_operator_report(result.stdout)
     assert report.key.runtime == "tflite-runtime", result.stderr

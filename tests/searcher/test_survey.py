@@ -67,9 +67,7 @@ def test_what_it_does_not_know_is_ignored() -> None:
 
 def test_an_old_python_is_told_with_what_to_do() -> None:
     old = telling(json.dumps(BOARD | {"version": [3, 6, 9]}))
-    with pytest.raises(
-        PythonUnfitError, match=r"is Python 3\.6\.9, and the agent needs 3\.8.*: .* with --python"
-    ):
+    with pytest.raises(PythonUnfitError, match=r"is Python 3\.6\.9, and the agent needs 3\.8.*: .* with --python"):
         survey(old, "python3")
 
 
