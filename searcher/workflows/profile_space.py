@@ -20,7 +20,7 @@ from searcher.tables.fill import fill_table
 from searcher.tables.journal import Journal, journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
 from searcher.workflows.prepare_exporter import prepare_exporter
-from searcher.workflows.progress import Progress, Work, follow_job, recording, requiring_key
+from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, recording, requiring_key
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
     setup = python_setup(request.device, settings.runtime, None if existing is None else existing.key)
     with Journal(journal_path(request.table)) as journal:
         with closing(Link(lambda: connect(request.device))) as link:
+            yield Progress(PREPARING, 0, 1)
             events = measure_on(link, setup, Assignment(models, settings, request.budget_s))
+            yield Progress(PREPARING, 1, 1)
             checked = events if existing is None else requiring_key(events, existing.key)
             recorded = recording(checked, journal)
             try:

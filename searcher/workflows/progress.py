@@ -15,6 +15,9 @@ from searcher.tables.lookup_table import require_same_key
 
 Result = TypeVar("Result")
 
+# The stage before measuring: agent, runtime and files are brought, which takes long where a radio is slow.
+PREPARING = "prepare the device"
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -16,7 +16,7 @@ from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
 from searcher.workflows.prepare_exporter import prepare_exporter
-from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
+from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, requiring_key
 
 _USUAL = Settings()
 
@@ -57,7 +57,9 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     models = yield from _export(request, chosen)
     setup = python_setup(request.device, request.settings.runtime, request.search.table_key)
     with closing(Link(lambda: connect(request.device))) as link:
+        yield Progress(PREPARING, 0, 1)
         events = measure_on(link, setup, Assignment(models, request.settings, request.budget_s))
+        yield Progress(PREPARING, 1, 1)
         checked = requiring_key(events, request.search.table_key)
         result = yield from follow_job(checked, "measure networks", len(models) * request.settings.rounds)
     result.require_complete()
