@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ OLDEST = (3, 8)
 
 _PROGRAM = "profiler_agent/survey.py"
 _NOT_FOUND = 127
+_VERSION_BOUND = 1000
 _WORD = re.compile(r"[A-Za-z0-9_.+-]{0,40}")
 
 
@@ -52,8 +54,10 @@ class DeviceSystem:
         """Refuse what could not be part of a file's name, or of a sentence.
 
         Raises:
-            ValueError: a text is no plain word.
+            ValueError: a text is no plain word, or a version none of Python.
         """
+        if not all(0 <= part < _VERSION_BOUND for part in self.version):
+            raise ValueError("the version is none of Python")
         texts = (self.implementation, self.abi_flags, self.system, self.machine, self.libc, self.libc_version)
         for text in (*texts, *self.modules):
             if not _WORD.fullmatch(text):
@@ -84,7 +88,8 @@ def survey(transport: Transport, interpreter: str, modules: Sequence[str] = ()) 
     device = transport.description
     program = agent_files()[_PROGRAM].read_bytes()
     try:
-        lines = list(transport.run([interpreter, "-", *modules], standard_input=program))
+        # However much it says, the last line alone is kept.
+        lines = collections.deque(transport.run([interpreter, "-", *modules], standard_input=program), maxlen=1)
     except RemoteProgramError as e:
         raise _unfit(interpreter, device, e) from e
     try:

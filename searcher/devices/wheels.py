@@ -27,8 +27,8 @@ FRESH_S, _OFFLINE_S = 24 * 3600.0, 3600.0
 
 _PIP_TIMEOUT_S = 900
 _DIGITS = 16
-# Nothing older is still published for Python 3.8.
-_OLDEST_GLIBC_MINOR = 17
+# Nothing older is still published for Python 3.8. A device that claims more than there will be for long gets no more.
+_OLDEST_GLIBC_MINOR, _NEWEST_GLIBC_MINOR = 17, 99
 _SYSTEM = "--runtime-from system takes a runtime that you install there"
 
 
@@ -114,7 +114,7 @@ def _require_common(system: DeviceSystem, device: str) -> None:
 
 def _glibc_minor(system: DeviceSystem) -> int:
     major, _, minor = system.libc_version.partition(".")
-    return int(minor) if major == "2" and minor.isdecimal() else 0
+    return min(int(minor), _NEWEST_GLIBC_MINOR) if major == "2" and minor.isdecimal() else 0
 
 
 class WheelCache:

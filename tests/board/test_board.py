@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
@@ -92,3 +94,16 @@ def test_from_nothing_to_a_table_and_again_with_hardly_a_byte(
     print(f"{suite} {expected} {table.key.runtime_version}: {sent_bytes} bytes, then {sent_again_bytes}")
     assert sent_bytes > 1_000_000
     assert sent_again_bytes < sent_bytes / 100
+
+
+def test_what_a_bare_board_lacks_is_one_sentence(board_of: Callable[[str], Board], tmp_path: Path) -> None:
+    board = board_of("bookworm")
+    command = [sys.executable, "-m", "searcher.cli", "profile", "--device", str(board.address)]
+    command += ["--identity", str(board.identity), "--known-hosts", str(board.known_hosts), "--runtime-from", "system"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        f"searcher: python3 on {board.address} has no numpy: "
+        "install it there, or let --runtime-from deploy bring the runtime"
+    )
+    assert not (board.home / ".cache" / "profiler-agent" / "packages").exists()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.device import Device
+from searcher.devices.driver import Assignment, measure_on
+from searcher.devices.link import Link
 from searcher.devices.local import LocalTransport
 from searcher.devices.prepare import PythonSetup, local_variables, prepare_python, python_setup
 from searcher.devices.survey import PythonUnfitError
-from searcher.devices.transport import RemoteProgramError
+from searcher.devices.transport import RemoteProgramError, UnreachableError
 from searcher.devices.wheels import NoWheelsError
 from searcher.errors import BadInputError
 from tests.fakes import BOARD, FakeTransport
-from tests.searcher.builders import KEY
+from tests.searcher.builders import KEY, QUICK, agent_program
 from tests.searcher.wheels import only_index, write_wheel
 
 BRINGING = PythonSetup("python3", "deploy")
@@ -173,6 +176,36 @@ class TestFamily:
             "litert does not work on fake: the worker was killed by signal 4; "
             "no wheel of tflite-runtime fits the device's Python"
         )
+
+
+class LosingTransport(FakeTransport):
+    """Loses the link behind the first package that it has received."""
+
+    def __init__(self) -> None:
+        super().__init__(agent_program(lambda _name: 1.0))
+        self.lost = False
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        sent = 0
+        for name, file in files.items():
+            sent += super().send({name: file})
+            if not self.lost and name.startswith("packages/"):
+                self.lost = True
+                raise UnreachableError("lost")
+        return sent
+
+
+def test_what_arrived_before_the_link_was_lost_is_not_sent_again(index: Path, tmp_path: Path) -> None:
+    model = tmp_path / "a.onnx"
+    model.write_text("a")
+    assignment = Assignment([ExportedModel("a", model, sha256_of(model))], QUICK)
+    whole, broken = FakeTransport(agent_program(lambda _name: 1.0)), LosingTransport()
+    expected = list(measure_on(Link(lambda: whole), BRINGING, assignment))
+    link = Link(lambda: broken, sleep=lambda _seconds: None)
+    assert list(measure_on(link, BRINGING, assignment)) == expected
+    assert broken.lost
+    assert broken.sent_bytes == whole.sent_bytes
+    assert broken.files == whole.files
 
 
 def test_this_python_gets_a_runtime_by_its_variables(index: Path, tmp_path: Path) -> None:

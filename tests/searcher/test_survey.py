@@ -45,6 +45,8 @@ def test_what_a_shell_s_start_file_prints_before_is_no_answer() -> None:
         "{}",
         json.dumps(BOARD | {"version": "3.11"}),
         json.dumps(BOARD | {"version": [3, 11]}),
+        json.dumps(BOARD | {"version": [3, -11, 2]}),
+        json.dumps(BOARD | {"version": [3, 11, 10**100]}),
         json.dumps(BOARD | {"pointer_bits": "64"}),
         json.dumps(BOARD | {"machine": None}),
         json.dumps(BOARD | {"machine": "../../etc"}),
