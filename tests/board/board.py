@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.board.root_folder import CONTAINED, USER, USER_ID, accounts
 from tests.loopback_sshd import LoopbackSshd
 
-# /sys stays empty: onnxruntime crashes on an x86 host's processor files there.
+# /sys tells how many processors there are, or onnxruntime 1.19 aborts, and nothing else: newer ones crash on an x86
+# machine's processor files.
 # Positional: the board's root, the folder of the server's files; then the server and its arguments.
 _START = """
 set -e
@@ -20,6 +21,11 @@ shift 2
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$root/sys"
+mkdir -p "$root/sys/devices/system/cpu"
+for name in possible present; do
+  cat "/sys/devices/system/cpu/$name" >"$root/sys/devices/system/cpu/$name"
+done
 for name in null zero full random urandom tty; do
   : >"$root/dev/$name"
   mount --bind "/dev/$name" "$root/dev/$name"

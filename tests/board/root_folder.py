@@ -27,6 +27,7 @@ CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "-
 _TOOLS = {"debootstrap": "debootstrap", "qemu-aarch64-static": "qemu-user-static", "dpkg-deb": "dpkg"}
 _PACKAGES = "python3,libgomp1,procps"
 _DEADLINE_S = 900
+_DIGITS = 8
 _FORMATS = Path("/proc/sys/fs/binfmt_misc")
 # 64-bit little-endian ELF programs and libraries for AArch64. F: the kernel keeps the emulator open, which is not there
 # in the board's root.
@@ -56,16 +57,13 @@ def board_root(suite: str) -> Path:
     if subprocess.run([*CONTAINED, "true"], capture_output=True).returncode != 0:
         raise NoBoardError("an emulated board needs mounts: a container needs CAP_SYS_ADMIN for them")
     _register_emulator()
-    root = FOLDER / suite
-    made_of = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    # Another checkout may make roots in another way, and use them at the same time.
+    root = FOLDER / f"{suite}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:_DIGITS]}"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / f"{suite}.lock").open("w") as lock:
+    with root.with_name(f"{root.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (root / "made_of").exists() or (root / "made_of").read_text() != made_of:
+        if not root.exists():
             _make(root, suite)
-            new_marker = root / "made_of.new"
-            new_marker.write_text(made_of)
-            new_marker.rename(root / "made_of")
     return root
 
 
@@ -84,9 +82,8 @@ def _register_emulator() -> None:
 
 def _make(root: Path, suite: str) -> None:
     """Make a root under another name, and rename it when it is whole."""
-    new, log = root.with_name(f"{suite}.new"), root.with_name(f"{suite}.log")
-    for old in (new, root):
-        subprocess.run(["rm", "-rf", "--one-file-system", str(old)], check=True)
+    new, log = root.with_name(f"{root.name}.new"), root.with_name(f"{root.name}.log")
+    subprocess.run(["rm", "-rf", "--one-file-system", str(new)], check=True)
     with log.open("wb") as output:
         try:
             command = ["debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", f"--include={_PACKAGES}"]
