@@ -113,7 +113,7 @@ def _require_common(system: DeviceSystem, device: str) -> None:
 
 
 def _glibc_minor(system: DeviceSystem) -> int:
-    major, _, minor = system.libc_version.partition(".")
+    major, minor, *_ = (*system.libc_version.split("."), "")
     return min(int(minor), _NEWEST_GLIBC_MINOR) if major == "2" and minor.isdecimal() else 0
 
 
@@ -213,6 +213,7 @@ def _reason(wanted: str, errors: str) -> str:
         return f"the package index cannot be reached, so {wanted} cannot be brought to the device"
     missing = re.search(r"No matching distribution found for (\S+)", errors)
     if missing is not None:
-        return f"no wheel of {missing[1]} fits the device's Python"
+        way_out = "choose another runtime, or another Python there with --python"
+        return f"no wheel of {missing[1]} fits the device's Python: {way_out}"
     lines = [line for line in errors.splitlines() if line.startswith("ERROR: ")]
     return f"pip cannot download {wanted}: {printable(lines[-1][7:]) if lines else 'it gave no reason'}"

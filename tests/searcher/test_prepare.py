@@ -174,7 +174,8 @@ class TestFamily:
             prepare_python(self.board("none"), BRINGING, "tflite")
         assert str(caught.value) == (
             "litert does not work on fake: the worker was killed by signal 4; "
-            "no wheel of tflite-runtime fits the device's Python"
+            "no wheel of tflite-runtime fits the device's Python: "
+            "choose another runtime, or another Python there with --python"
         )
 
 

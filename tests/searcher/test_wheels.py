@@ -59,6 +59,10 @@ class TestTags:
         tags = wheel_tags(replace(SYSTEM, version=(3, 13, 1), abi_flags="t"), "board")
         assert values(tags, "--abi") == ["cp313t", "none"]
 
+    def test_a_glibc_between_two_releases_counts_as_the_earlier(self) -> None:
+        tags = wheel_tags(replace(SYSTEM, libc_version="2.28.9000"), "board")
+        assert values(tags, "--platform")[0] == "manylinux_2_28_aarch64"
+
     def test_a_device_that_claims_an_absurd_glibc_fills_no_memory(self) -> None:
         tags = wheel_tags(replace(SYSTEM, libc_version="2.99999999999"), "board")
         assert values(tags, "--platform")[0] == "manylinux_2_99_aarch64"
