@@ -24,11 +24,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--no-runtimes", action="store_true", help="do not try the runtimes, which takes a while")
+    parser.add_argument("--runtime", help="fail unless this runtime, or one of this family, works here")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tell, and return the exit status."""
+    """Tell, and return the exit status.
+
+    Raises:
+        AgentError: the runtime that is asked for does not work here.
+    """
+    if options.runtime is not None:
+        probe(Settings(runtime=options.runtime))
     environment = read_environment()
     name = fingerprint(environment.machine)
     tried = () if options.no_runtimes else known_runtimes()

@@ -21,7 +21,14 @@ Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks
 # How a device is reached and which it is.
 DeviceName = Annotated[str, typer.Option("--device", help="local, a profile's name, or ssh://user@host:port.")]
 ProfileName = Annotated[str | None, typer.Option("--profile", help="Profile of a device that is named by its address.")]
-Python = Annotated[str | None, typer.Option(help="Python on the device, with numpy and a runtime.")]
+Python = Annotated[str | None, typer.Option(help="Python on the device, 3.8 or newer.")]
+RuntimeFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="deploy brings the runtime to the device; system takes what the device's Python has. "
+        "Unless given: deploy over SSH without --python, else system."
+    ),
+]
 Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
 KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
 SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]

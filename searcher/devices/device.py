@@ -19,6 +19,7 @@ from searcher.errors import BadInputError
 
 LOCAL = "local"
 _SSH = "ssh://"
+SOURCES = DEPLOY, SYSTEM = "deploy", "system"
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Device:
 
     Attributes:
         name: `local`, `ssh://user@host:port`, the name of a profile, or the path of one that ends in `.toml`.
-        python: the Python on the device that has numpy and a runtime; None means the profile's, else `python3` there,
-            and this very Python on the local device.
+        python: the Python on the device; None means the profile's, else `python3` there, and this very Python on the
+            local device.
         identity: a private key file, instead of ssh-agent and the user's default keys.
         known_hosts: instead of the user's own known_hosts file.
+        runtime_from: `deploy` where the runtime is brought, `system` where the device's Python has it; None for the
+            profile's word, else what is usual (`prepare.python_setup` tells).
         profile_name: the profile of a device whose name is an address or `local`.
         ssh_config: instead of the user's own SSH configuration.
         accept_new_host_key: whether keys of servers that were never met are accepted and written down.
@@ -41,6 +44,7 @@ class Device:
     python: str | None = None
     identity: Path | None = None
     known_hosts: Path | None = None
+    runtime_from: str | None = None
     profile_name: str | None = None
     ssh_config: Path | None = None
     accept_new_host_key: bool = False
@@ -50,9 +54,11 @@ class Device:
         """Find the profile; refuse a name that says no way to a device, and files that cannot be read.
 
         Raises:
-            BadInputError: the name is none of a device, its profile cannot be used, or a file that the user names is
-                missing.
+            BadInputError: the name is none of a device, its profile cannot be used, a word is unknown, or a file that
+                the user names is missing.
         """
+        if self.runtime_from not in (None, *SOURCES):
+            raise BadInputError(f"--runtime-from takes {' or '.join(SOURCES)}, not {self.runtime_from!r}")
         if self.profile_name is not None and self.name != LOCAL and not self.name.startswith(_SSH):
             raise BadInputError(
                 f"the device {self.name} is a profile: --profile goes with ssh://user@host:port or local"
@@ -116,6 +122,11 @@ def _require_readable(option: str, file: Path) -> None:
         raise BadInputError(f"{option} {file} cannot be read: {e.strerror or e}") from e
 
 
+def local_root() -> Path:
+    """Return the working root of the local device."""
+    return cache_folder() / "device"
+
+
 Connect = Callable[[Device], Transport]
 
 
@@ -126,7 +137,7 @@ def connect(device: Device) -> Transport:
         TransportError: it cannot be reached, or its host key is unknown or has changed.
     """
     if device.is_local:
-        return LocalTransport(cache_folder() / "device")
+        return LocalTransport(local_root())
     return SshTransport.through(device.route())
 
 

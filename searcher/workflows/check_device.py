@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from searcher.devices.clusters import cluster_processors
 from searcher.devices.deploy import DevicePython, deploy_agent
 from searcher.devices.device import Connect, Device, connect, meet
-from searcher.devices.environments import interpreter_for
 from searcher.devices.inquiry import DeviceInfo, ask_doctor, ask_info
+from searcher.devices.prepare import prepare_python, python_setup
+from searcher.devices.survey import PythonUnfitError
 from searcher.devices.transport import (
     AuthenticationError,
     HostKeyError,
@@ -20,6 +21,7 @@ from searcher.devices.transport import (
     printable,
     whole_answer,
 )
+from searcher.devices.wheels import NoWheelsError
 from searcher.errors import BadInputError
 
 OK, NOTE, FAILS = "ok", "note", "fails"
@@ -83,12 +85,18 @@ def _not_reached(error: TransportError) -> Iterator[Check]:
 
 
 def _examined(transport: Transport, device: Device) -> Iterator[Check]:
-    interpreter = interpreter_for(device, device.profile.measure.runtime)
-    python = _python(transport, interpreter)
+    runtime = device.profile.measure.runtime
+    setup = python_setup(device, runtime)
+    python = _python(transport, setup.interpreter)
     yield python
     if python.verdict == FAILS:
         return
-    there = DevicePython(interpreter, (deploy_agent(transport, interpreter),))
+    there = DevicePython(setup.interpreter, (deploy_agent(transport, setup.interpreter),))
+    try:
+        there = prepare_python(transport, setup, runtime)
+    except (NoWheelsError, PythonUnfitError) as e:
+        # The rest of the report holds all the same.
+        yield Check("runtime", FAILS, str(e))
     info = ask_info(transport, there)
     yield Check("agent", OK, printable(f"runs there; the device is {info.device_fingerprint}"))
     yield from _runtimes(info, device)

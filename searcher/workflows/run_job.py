@@ -10,8 +10,8 @@ from searcher.devices.counting import CountingTransport, Sent
 from searcher.devices.device import Connect, Device
 from searcher.devices.device_job import CANCELLED_STATUS
 from searcher.devices.driver import Assignment, job_on, measure_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
 from searcher.devices.transport import RemoteProgramError, TransportError, UnreachableError
 from searcher.errors import SearcherError
 from searcher.history.history import History
@@ -43,14 +43,14 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         with _written_down(history, plan, outlives=False):
             table = yield from make_table(target, plan, remembered(plan, history), history)
         return table
-    interpreter = interpreter_for(device, plan.settings.runtime)
+    setup = python_setup(device, plan.settings.runtime, target.require_usable())
     outlives = not device.is_local
     sent = Sent()
     with closing(Link(lambda: CountingTransport(connect(device), sent))) as link:
         history.begin(plan, device, target.path, overwrite=target.overwrite)
         assignment = Assignment(plan.models, plan.settings, plan.budget_s, plan.job_id, outlives)
         with _written_down(history, plan, outlives), _counted(history, plan, sent):
-            events = measure_on(link, interpreter, assignment)
+            events = measure_on(link, setup, assignment)
             with _ended_if_unusable(link, device, plan):
                 table = yield from make_table(target, plan, events, history, goes_on=True)
     return table
