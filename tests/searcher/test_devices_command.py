@@ -41,7 +41,8 @@ def home(tmp_path: Path, sshd: LoopbackSshd) -> Path:
 
 def write_profile(home: Path, name: str, python: str, measure: str = MEASURE) -> None:
     reach = '[reach]\naddress = "my-board"\n'
-    text = f'schema_version = 1\ntitle = "mine"\n{reach}[python]\ninterpreter = "{python}"\nruntime_from = "system"\n[measure]\n{measure}'
+    runs = f'[python]\ninterpreter = "{python}"\nruntime_from = "system"\n'
+    text = f'schema_version = 1\ntitle = "mine"\n{reach}{runs}[measure]\n{measure}'
     (home / "devices" / f"{name}.toml").write_text(text)
 
 
