@@ -246,6 +246,12 @@ def test_tuning_that_is_refused_never_stops_a_measurement(tmp_path: Path) -> Non
     assert told or events[0].key.tuned
 
 
+def test_info_fails_for_a_runtime_that_does_not_work() -> None:
+    assert agent("info", "--runtime", "onnx").returncode == 0
+    assert_one_sentence(agent("info", "--runtime", "tflite-runtime"), 1, "tflite-runtime cannot be imported")
+    assert_one_sentence(agent("info", "--runtime", "tvm"), 2, "unknown runtime 'tvm'")
+
+
 def test_info_tells_the_machine_and_the_runtimes() -> None:
     document = json.loads(agent("info", "--json").stdout)
     assert document["device_fingerprint"].startswith(document["environment"]["machine"]["architecture"])
