@@ -14,6 +14,7 @@ from torch import nn
 from searcher.export.recipe import Recipe, set_weights
 from searcher.networks.classic import Classifier, mobilenet_v2, resnet18
 from searcher.networks.nasbench201 import NasBench201Network
+from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 
 
@@ -42,6 +43,10 @@ def vgg_like() -> nn.Module:
     return Classifier(nn.Sequential(*layers), channels, 10)
 
 
+def _cells(space: NasBench201, architecture: Architecture) -> nn.Module:
+    return set_weights(NasBench201Network(space, architecture))
+
+
 def networks(cells: int, seed: int) -> dict[str, Network]:
     """Return networks by name: `cells` of NAS-Bench-201, and three of published design."""
     space, generator = NasBench201(), np.random.default_rng(seed)
@@ -49,8 +54,7 @@ def networks(cells: int, seed: int) -> dict[str, Network]:
     while len(chosen) < cells:
         architecture = space.sample(generator)
         if space.is_connected(architecture):
-            make = partial(NasBench201Network, space, architecture)
-            chosen[space.format(architecture)] = Network(lambda make=make: set_weights(make()), space.image_size)
+            chosen[space.format(architecture)] = Network(partial(_cells, space, architecture), space.image_size)
     return {
         **chosen,
         "VGG-like": Network(lambda: set_weights(vgg_like()), 32),

@@ -19,11 +19,14 @@ from typing import Optional
 from profiler_agent.decoding import decode, parse_object
 from profiler_agent.disk import sync_folder
 from profiler_agent.errors import AgentError, BadInputError
-from profiler_agent.journal import partial_path
+from profiler_agent.journal import partial_path, same_job
 from profiler_agent.lease import holder
 from profiler_agent.records import Job, format_job, parse_job
 
 JOB_FILE = "job.json"
+# Of a job that was given up by its owner; it is never begun again.
+CANCELLED_STATUS = 130
+_RESERVE_BYTES = 8192
 
 
 class State(Enum):
@@ -68,6 +71,14 @@ class JobFolder:
         """What a detached agent said on standard error."""
         return self.path / "log"
 
+    @property
+    def _end_file(self) -> Path:
+        return self.path / "ended.json"
+
+    @property
+    def _reserve(self) -> Path:
+        return self.path / "reserve"
+
     def job(self) -> Job:
         """Read the job; the paths of its models are good from the current folder.
 
@@ -84,20 +95,20 @@ class JobFolder:
         return replace(job, blocks=tuple(blocks))
 
     def prepare(self, job: Job) -> None:
-        """Make the folder and write the job down; the same job that is there already stays as it is.
+        """Make the folder and write the job down; of the same job that is there already, the budget may change.
 
         Raises:
             BadInputError: another job is there.
             AgentError: the disk refuses.
         """
         file = self.path / JOB_FILE
-        if file.exists():
-            if parse_job(file.read_text(encoding="utf-8")) != job:
-                raise BadInputError(f"{self.path} holds another job")
-            return
+        if file.exists() and not same_job(parse_job(file.read_text(encoding="utf-8")), job):
+            raise BadInputError(f"{self.path} holds another job")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(file, format_job(job))
+            if self.end() is None:
+                self._reserve.write_bytes(bytes(_RESERVE_BYTES))
         except OSError as e:
             raise AgentError(f"cannot write {file}: {e.strerror}") from e
 
@@ -119,7 +130,7 @@ class JobFolder:
     def end(self) -> Optional[End]:
         """Return how the job ended; None if it did not yet."""
         try:
-            text = (self.path / "ended.json").read_text(encoding="utf-8")
+            text = self._end_file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         except OSError as e:
@@ -132,11 +143,26 @@ class JobFolder:
         Raises:
             AgentError: the disk refuses.
         """
-        file = self.path / "ended.json"
+        file = self._end_file
         try:
+            self._reserve.unlink(missing_ok=True)
             self._write(file, json.dumps({"status": end.status, "sentence": end.sentence}))
         except OSError as e:
             raise AgentError(f"cannot write {file}: {e.strerror}") from e
+
+    def reopen(self) -> None:
+        """Forget how the job ended if it failed before its time, so that it can be tried again.
+
+        Raises:
+            AgentError: the disk refuses.
+        """
+        end = self.end()
+        if end is None or end.status == CANCELLED_STATUS or self.journal.exists():
+            return
+        try:
+            self._end_file.unlink()
+        except OSError as e:
+            raise AgentError(f"cannot begin {self.path} again: {e.strerror}") from e
 
     def _write(self, file: Path, text: str) -> None:
         """Write a file whole or not at all."""

@@ -133,7 +133,7 @@ def resume(path: Path, job: Job) -> Resumed:
         raise BadInputError(f"{partial} holds another job: other models or settings")
     file.seek(len(whole.encode("utf-8")))
     file.truncate()
-    return Resumed(Journal(path, file), replace(known, budget_s=job.budget_s), events)
+    return Resumed(Journal(path, file), replace(known, budget_s=job.budget_s, blocks=job.blocks), events)
 
 
 def same_job(known: Job, job: Job) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from profiler_agent.records import RecordError
 from searcher.artifacts import require_writable, write_text
 from searcher.errors import BadInputError, SearcherError
 
@@ -51,10 +52,18 @@ class Document(Generic[Content]):
         """
         plain = self.dump(content)
         try:
-            text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            text = _written(plain)
         except ValueError as e:
             raise SearcherError(f"the {self.title} {path} is not written: it holds a number that is not finite") from e
         self._accessing(lambda: write_text(path, text), "write", path)
+
+    def text(self, content: Content) -> str:
+        """Return the content as a JSON text, readable by people and by diff.
+
+        Raises:
+            ValueError: a number is not finite, which JSON cannot say.
+        """
+        return _written(self.dump(content))
 
     def load(self, path: Path) -> Content:
         """Read a document.
@@ -62,7 +71,14 @@ class Document(Generic[Content]):
         Raises:
             BadInputError: the file cannot be read, is no such document, or has another schema version.
         """
-        raw = self._accessing(path.read_bytes, "read", path)
+        return self.parse(self._accessing(path.read_bytes, "read", path), str(path))
+
+    def parse(self, raw: bytes | str, path: str) -> Content:
+        """Read a document's text; `path` says in messages where it is from.
+
+        Raises:
+            BadInputError: it is no such document, or has another schema version.
+        """
         try:
             plain = json.loads(raw, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as e:
@@ -83,12 +99,18 @@ class Document(Generic[Content]):
             first = e.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
             raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
+        except RecordError as e:
+            raise BadInputError(f"{path} is no valid {self.title}: {e}") from e
 
     def _accessing(self, access: Callable[[], Any], verb: str, path: Path) -> Any:
         try:
             return access()
         except OSError as e:
             raise BadInputError(f"cannot {verb} the {self.title} {path}: {e.strerror or e}") from e
+
+
+def _written(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(text: str) -> float:

@@ -1,9 +1,9 @@
-"""Fixtures that tests of several rooms share: where the public data lies."""
+"""Fixtures that tests of several rooms share: where the public data lies, and a history that is not the user's."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,14 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _history_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests, and what they start, out of the user's own history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROFILER_HISTORY", str(tmp_path_factory.mktemp("history") / "history.sqlite"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from profiler_agent.commands import options as kinds
 from profiler_agent.environment import read_boot_id
 from profiler_agent.errors import AgentError
 from profiler_agent.following import count_events, follow
-from profiler_agent.job_folder import End, JobFolder, State
+from profiler_agent.job_folder import CANCELLED_STATUS, End, JobFolder, State
 from profiler_agent.launch import package_environment
 from profiler_agent.lease import LeaseHeldError, Note, held, holder
 from profiler_agent.recording import record
@@ -29,7 +29,6 @@ from profiler_agent.records import parse_job
 
 # Of `follow`: the job can go on when it is started again.
 BROKEN_STATUS = 75
-_CANCELLED_STATUS = 130
 _GRACE_S = 15.0
 _POLL_S = 0.1
 
@@ -67,9 +66,10 @@ def _add_lease(parser: argparse.ArgumentParser) -> None:
 
 
 def _start(options: argparse.Namespace) -> int:
-    """Start a job, unless it runs or has ended already; print its state."""
+    """Start a job, unless it runs, is done or was cancelled; print its state."""
     folder = JobFolder(options.folder)
     folder.prepare(parse_job(sys.stdin.read()))
+    folder.reopen()
     # Before an agent adds to them: the host compares them with those that it has.
     events = count_events(folder)
     if folder.state() in (State.NEW, State.BROKEN):
@@ -190,7 +190,7 @@ def _cancel(options: argparse.Namespace) -> int:
     folder = JobFolder(options.folder)
     _end_agent(folder)
     if folder.end() is None:
-        folder.finish(End(_CANCELLED_STATUS, "the job was cancelled"))
+        folder.finish(End(CANCELLED_STATUS, "the job was cancelled"))
     return _print_state(folder, count_events(folder))
 
 

@@ -25,7 +25,15 @@ _COMMANDS = (
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )
-_GROUPS = (("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),)
+_GROUPS = (
+    ("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),
+    ("jobs", "searcher.cli.jobs", "Jobs on devices, begun earlier or carried there: list, attach, cancel, import."),
+)
+# Of a group, those that need more than the others: loaded only when they are chosen.
+_GROUP_COMMANDS = (
+    ("jobs", "export", "searcher.cli.export_job", "Write a job as a folder that can be carried to a device."),
+)
+_OTHER_NAMES = {"job": "jobs"}
 _DEFECT = 1
 _INTERRUPTED = 130
 
@@ -64,10 +72,20 @@ def run(arguments: Sequence[str]) -> NoReturn:
 
 def _carry_out(arguments: Sequence[str]) -> None:
     try:
-        _build(arguments)(args=list(arguments), prog_name="searcher")
+        named = _with_usual_name(arguments)
+        _build(named)(args=named, prog_name="searcher")
     finally:
         # Here rather than when the interpreter ends, where nobody could say that the output takes nothing.
         sys.stdout.flush()
+
+
+def _with_usual_name(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the subcommand under the name that it has here."""
+    place = next((index for index, argument in enumerate(arguments) if not argument.startswith("-")), None)
+    if place is None:
+        return list(arguments)
+    chosen = arguments[place]
+    return [*arguments[:place], _OTHER_NAMES.get(chosen, chosen), *arguments[place + 1 :]]
 
 
 def _drop_output() -> None:
@@ -94,7 +112,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _build(arguments: Sequence[str]) -> typer.Typer:
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    chosen, chosen_in_group = [*(argument for argument in arguments if not argument.startswith("-")), None, None][:2]
     application = typer.Typer(
         help="Find architectures that are accurate and fast on your device.",
         no_args_is_help=True,
@@ -114,6 +132,11 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
         application.command(name, help=text)(function)
     for name, module, text in _GROUPS:
         group = importlib.import_module(module).group if name == chosen else typer.Typer()
+        for owner, command, command_module, command_text in _GROUP_COMMANDS:
+            if owner == name == chosen:
+                wanted = command == chosen_in_group
+                function = importlib.import_module(command_module).command if wanted else _not_loaded
+                group.command(command, help=command_text)(function)
         application.add_typer(group, name=name, help=text)
     return application
 

@@ -42,6 +42,8 @@ Tune = Annotated[bool, typer.Option("--tune", help="Set governors and turbo ther
 Precision = Annotated[float, typer.Option(min=0.01, help="Half-width of the interval, in %, at which a block is done.")]
 Rounds = Annotated[int, typer.Option(min=1, help="The most fresh processes for a block; below eight none is done.")]
 Samples = Annotated[int, typer.Option(min=1, help="Raw samples per block and round.")]
+Budget = Annotated[float | None, typer.Option(help="Start no round, after the first, that would end later.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace also a table of another key.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 

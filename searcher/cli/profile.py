@@ -10,10 +10,7 @@ import typer
 
 from searcher.cli import options, show
 from searcher.devices.device import LOCAL, Device
-from searcher.reports import terminal
 from searcher.spaces.catalogue import space_named
-from searcher.tables.journal import journal_path
-from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 
 
@@ -39,10 +36,9 @@ def command(
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
-    budget_s: Annotated[
-        float | None, typer.Option(help="Start no round, after the first, that would end later.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also a table of another key.")] = False,
+    budget_s: options.Budget = None,
+    overwrite: options.Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished job for this table.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
@@ -57,10 +53,6 @@ def command(
         budget_s=budget_s,
         overwrite=overwrite,
         data=data,
+        resume=resume,
     )
-    table = show.run(profile_space(request))
-    if as_json:
-        show.document(TABLE_DOCUMENT.dump(table))
-    else:
-        show.result(terminal.lookup_table(table))
-        show.result(f"wrote {out} and {journal_path(out)}")
+    show.written_table(show.run(profile_space(request)), out, as_json)

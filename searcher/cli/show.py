@@ -7,12 +7,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from searcher.reports import terminal
+from searcher.tables.journal import journal_path
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.workflows.progress import Progress, Work
 
 Result = TypeVar("Result")
@@ -66,7 +70,11 @@ def _follow(work: Work[Result], screen: _Screen) -> Result:
             except StopIteration as finished:
                 result: Result = finished.value
                 return result
-            screen.show(progress)
+            try:
+                screen.show(progress)
+            except KeyboardInterrupt as e:
+                # It belongs to the work, which says what becomes of a job that is interrupted.
+                work.throw(e)
 
 
 class _Bars:
@@ -111,6 +119,15 @@ def result(shown: Any) -> None:
     """Print a table or a sentence for a person."""
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     Console(width=width, highlight=False).print(shown, markup=False)
+
+
+def written_table(table: LookupTable, path: Path, as_json: bool) -> None:
+    """Print a table that was just written, and where."""
+    if as_json:
+        document(TABLE_DOCUMENT.dump(table))
+    else:
+        result(terminal.lookup_table(table))
+        result(f"wrote {path} and {journal_path(path)}")
 
 
 def document(content: Any) -> None:

@@ -96,13 +96,13 @@ def collect(events: Iterable[Event]) -> JobResult:
     )
 
 
-def checked(lines: Generator[str, None, None], job: Job, device: str) -> Iterator[Event]:
+def checked(lines: Generator[str, None, None], job: Job, teller: str) -> Iterator[Event]:
     """Yield the events that lines tell of a job, as long as they fit.
 
     Args:
         lines: as the agent prints them; closed in the end, whatever happens.
         job: what was asked.
-        device: for messages.
+        teller: whose lines they are, for messages, such as `the agent on local`.
 
     Raises:
         DeviceAnswerError: a line is no record of the protocol, or not of this job.
@@ -116,8 +116,8 @@ def checked(lines: Generator[str, None, None], job: Job, device: str) -> Iterato
         # Closed whatever happens, so that a refused answer ends the agent on the device too.
         with closing(lines):
             for line in lines:
-                event = _parse(line, device)
-                _check_place(event, first, previous, job.job_id, blocks, device)
+                event = _parse(line, teller)
+                _check_place(event, first, previous, job.job_id, blocks, teller)
                 previous = event
                 if first is None and isinstance(event, Hello):
                     first = event
@@ -125,20 +125,20 @@ def checked(lines: Generator[str, None, None], job: Job, device: str) -> Iterato
     except RemoteProgramError as e:
         # With failed blocks the agent ends with a status of its own; its records have told them already.
         if not isinstance(previous, Done):
-            raise _agent_error(e, device) from e
+            raise _agent_error(e, teller) from e
     if not isinstance(previous, Done):
-        raise DeviceAnswerError(f"the agent on {device} ended before its job was done")
+        raise DeviceAnswerError(f"{teller} ended before its job was done")
 
 
-def _parse(line: str, device: str) -> Event:
+def _parse(line: str, teller: str) -> Event:
     try:
         return parse_event(line)
     except RecordError as e:
-        raise DeviceAnswerError(f"the agent on {device} sent what is no record: {printable(str(e))}") from e
+        raise DeviceAnswerError(f"{teller} sent what is no record: {printable(str(e))}") from e
 
 
 def _check_place(
-    event: Event, first: Hello | None, previous: Event | None, job_id: str, blocks: set[str], device: str
+    event: Event, first: Hello | None, previous: Event | None, job_id: str, blocks: set[str], teller: str
 ) -> None:
     problem = None
     if first is None and not isinstance(event, Hello):
@@ -161,13 +161,13 @@ def _check_place(
     elif isinstance(event, Costs) and event.energy_mj is not None and event.energy_mj <= 0:
         problem = "an energy is not positive"
     if problem is not None:
-        raise DeviceAnswerError(f"the answer of the agent on {device} cannot be used: {problem}")
+        raise DeviceAnswerError(f"the answer of {teller} cannot be used: {problem}")
 
 
-def _agent_error(error: RemoteProgramError, device: str) -> SearcherError:
+def _agent_error(error: RemoteProgramError, teller: str) -> SearcherError:
     """Say what the agent said, without the name of the program that said it; its status 2 blames the input."""
     lines = printable(error.standard_error).strip().splitlines()
     if lines and lines[-1].startswith("agent: "):
-        sentence = f"the agent on {device} says: {lines[-1].removeprefix('agent: ')}"
+        sentence = f"{teller} says: {lines[-1].removeprefix('agent: ')}"
         return BadInputError(sentence) if error.program_status == _BAD_INPUT else TransportError(sentence)
     return error

@@ -14,8 +14,10 @@ from searcher.devices.transport import Transport, TransportError, printable
 
 # `agent job follow` ends with it when the agent died; the job goes on when it is started again.
 BROKEN_STATUS = 75
+# It ends with this when the job was cancelled.
+CANCELLED_STATUS = 130
 _LEASE = "lease"
-RUNNING, ENDED = "running", "ended"
+NEW, RUNNING, BROKEN, ENDED = "new", "running", "broken", "ended"
 
 
 @dataclass(frozen=True)

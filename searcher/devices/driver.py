@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from profiler_agent.records import Event, Job, JobBlock, Settings
 from searcher.artifacts import ExportedModel
 from searcher.devices.answers import DeviceAnswerError, checked
-from searcher.devices.deploy import DevicePython, deploy_models
+from searcher.devices.deploy import DevicePython, deploy_agent, deploy_models
 from searcher.devices.device_job import BROKEN_STATUS, DeviceJob
 from searcher.devices.link import Link
 from searcher.devices.prepare import PythonSetup, prepare_python
@@ -30,7 +30,8 @@ class Assignment:
         settings: how to measure.
         budget_s: seconds after which no new round starts; None for no bound.
         job_id: of a job that was begun earlier, or a new one.
-        outlives_interrupts: leave the job running when the user interrupts; else it is stopped, and can go on later.
+        outlives_interrupts: leave the job running when the user interrupts, or nobody wants to be told any more; else
+            it is stopped, and can go on later.
     """
 
     models: Sequence[ExportedModel]
@@ -63,7 +64,21 @@ def measure_on(link: Link, setup: PythonSetup, assignment: Assignment) -> Iterat
     blocks = tuple(JobBlock(model.name, f"../../{paths[model.name]}", model.sha256) for model in assignment.models)
     job = Job(assignment.job_id, blocks, assignment.settings, assignment.budget_s)
     lines = _lines(link, DeviceJob(job.job_id, python), job, assignment.outlives_interrupts)
-    return checked(lines, job, link.device)
+    return checked(lines, job, f"the agent on {link.device}")
+
+
+def job_on(link: Link, interpreter: str, job_id: str) -> DeviceJob:
+    """Return a job that was begun on a device, to ask for its state or to end it; the agent is brought there.
+
+    Args:
+        link: the way to the device.
+        interpreter: any Python there; for this it needs neither numpy nor a runtime.
+        job_id: names the job.
+
+    Raises:
+        TransportError: the device cannot be reached or written to.
+    """
+    return DeviceJob(job_id, DevicePython(interpreter, (deploy_agent(link.transport, interpreter),)))
 
 
 def _brought(link: Link, setup: PythonSetup, assignment: Assignment) -> tuple[DevicePython, dict[str, str]]:
@@ -97,7 +112,7 @@ def _lines(link: Link, on_device: DeviceJob, job: Job, outlives_interrupts: bool
                 if e.program_status != BROKEN_STATUS or deaths > _MOST_DEATHS:
                     raise
     except (KeyboardInterrupt, GeneratorExit, DeviceAnswerError) as e:
-        if not (isinstance(e, KeyboardInterrupt) and outlives_interrupts):
+        if not outlives_interrupts or isinstance(e, DeviceAnswerError):
             # What is to be told is why this ends, not what else may fail.
             with contextlib.suppress(SearcherError):
                 on_device.stop(link.transport)

@@ -39,6 +39,9 @@ def fill_table(
     """
     result.require_complete()
     files = {model.name: model for model in models}
+    missing = files.keys() - {measurement.block_id for measurement in result.measurements}
+    if missing:
+        raise MeasurementFailedError(f"{min(missing)} was not measured, and nobody said why")
     costs = {event.block_id: event for event in result.events if isinstance(event, Costs)}
     sentinel_ns, floor_pct = result.done.sentinel_ns, result.done.noise_floor_pct
     target = result.hello.settings.target_half_width_pct

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiler_agent.records import Settings
-from searcher.artifacts import ExportedModel, cache_folder, replacing, require_writable
+from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
-from searcher.devices.driver import Assignment, measure_on
-from searcher.devices.link import Link
-from searcher.devices.prepare import python_setup
-from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
+from searcher.history.history import History
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.fill import fill_table
-from searcher.tables.journal import Journal, journal_path
-from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
+from searcher.tables.lookup_table import LookupTable
+from searcher.tables.plan import Plan, require_same_request
+from searcher.workflows.make_table import Target
 from searcher.workflows.prepare_exporter import prepare_exporter
-from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, recording, requiring_key
+from searcher.workflows.progress import Progress, Work
+from searcher.workflows.run_job import run_job
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class ProfileRequest:
         budget_s: seconds after which no new round of measuring starts; None for no bound.
         overwrite: replace an existing table also when its key differs.
         data: images that blocks of other numbers than fp32 are calibrated and judged on.
+        resume: go on with an unfinished job for this table, if there is one.
     """
 
     space: NasBench201
@@ -40,13 +39,13 @@ class ProfileRequest:
     budget_s: float | None = None
     overwrite: bool = False
     data: str = "digits"
+    resume: bool = False
 
 
 def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[LookupTable]:
     """Measure every block of a space and write the table, its journal beside it.
 
-    The journal grows with the measuring and gets its name with the table; whatever fails leaves it as
-    `*.journal.jsonl.partial`, and a note on the error says where.
+    The history knows the job and all that was measured; `run_job` tells what becomes of a job that is interrupted.
 
     Args:
         request: what to profile.
@@ -54,39 +53,56 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
 
     Raises:
         KeyMismatchError: the file holds a table of another key, which is left as it is.
+        OtherRequestError: the unfinished job that was to go on was begun for something else.
         BadInputError: the table cannot be written; found before the measuring where it can be.
         SearcherError: the device cannot be reached or a block cannot be measured; no table is written.
     """
-    existing = TABLE_DOCUMENT.load(request.table) if request.table.is_file() and not request.overwrite else None
-    TABLE_DOCUMENT.require_writable(request.table)
-    require_writable(journal_path(request.table), "journal")
-    settings = request.settings
-    exporter = prepare_exporter(request.space, settings.runtime, settings.precision, request.data)
-    models = yield from export_blocks(request.space, exporter)
-    setup = python_setup(request.device, settings.runtime, None if existing is None else existing.key)
-    with Journal(journal_path(request.table)) as journal:
-        with closing(Link(lambda: connect(request.device))) as link:
-            yield Progress(PREPARING, 0, 1)
-            events = measure_on(link, setup, Assignment(models, settings, request.budget_s))
-            yield Progress(PREPARING, 1, 1)
-            checked = events if existing is None else requiring_key(events, existing.key)
-            recorded = recording(checked, journal)
-            try:
-                result = yield from follow_job(recorded, "measure blocks", len(models) * settings.rounds)
-            except KeyMismatchError as e:
-                raise KeyMismatchError(f"{e}; --overwrite replaces {request.table}") from e
-        table = fill_table(
-            request.space.name,
-            request.device.name,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            result,
-            models,
-            exporter.versions,
-            journal.sha256(),
-            exporter.calibration_identity,
+    history, target = History(), Target(request.table, request.overwrite)
+    unfinished = history.unfinished(request.table)
+    target.require_usable()
+    plan = yield from plan_job(request.space, request.device.name, request.settings, request.budget_s, request.data)
+    if request.resume and unfinished is not None:
+        require_same_request(unfinished.plan, plan)
+        plan = replace(plan, job_id=unfinished.job_id)
+        yield from _told(f"going on with the job {unfinished.short_id}, begun {unfinished.begun}")
+    elif request.resume:
+        yield from _told(f"no unfinished job is to write {request.table}: measuring from the beginning")
+    elif unfinished is not None:
+        yield from _told(
+            f"the unfinished job {unfinished.short_id} for {request.table} is left: --resume goes on with it"
         )
-        _commit(table, journal, request.table)
-    return table
+    return (yield from run_job(target, plan, request.device, history, connect))
+
+
+def _told(sentence: str) -> Iterator[Progress]:
+    yield Progress("export blocks", 1, 1, sentence)
+
+
+def plan_job(space: NasBench201, device: str, settings: Settings, budget_s: float | None, data: str) -> Work[Plan]:
+    """Export the blocks of a space and return the plan of a new job that measures them.
+
+    Args:
+        space: what to measure.
+        device: what the table calls the device.
+        settings: how to measure.
+        budget_s: seconds after which no new round starts; None for no bound.
+        data: images that blocks of other numbers than fp32 are calibrated and judged on.
+
+    Raises:
+        BadInputError: runtime, number type or data cannot be used, or the cache cannot be written.
+    """
+    exporter = prepare_exporter(space, settings.runtime, settings.precision, data)
+    models = yield from export_blocks(space, exporter)
+    return Plan(
+        job_id=uuid.uuid4().hex,
+        space=space.name,
+        device=device,
+        models=tuple(models),
+        settings=settings,
+        budget_s=budget_s,
+        versions=exporter.versions,
+        calibration=exporter.calibration_identity,
+    )
 
 
 def export_blocks(space: NasBench201, exporter: Exporter) -> Work[list[ExportedModel]]:
@@ -97,17 +113,3 @@ def export_blocks(space: NasBench201, exporter: Exporter) -> Work[list[ExportedM
         models.append(exporter.export_block(spec, cache_folder() / "exports"))
         yield Progress("export blocks", done, len(specs))
     return models
-
-
-def _commit(table: LookupTable, journal: Journal, path: Path) -> None:
-    """Give journal and table their names, one right after the other.
-
-    Between the two renames, a crash would leave the new journal beside the old table. The table is the commit point:
-    it belongs with the journal whose hash it holds, and with no other.
-    """
-    try:
-        with replacing(path) as temporary:
-            TABLE_DOCUMENT.save(table, temporary)
-            journal.finish()
-    except OSError as e:
-        raise BadInputError(f"cannot write the lookup table {path}: {e.strerror or e}") from e

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from profiler_agent.records import Event, Failed, Hello, Measured, TableKey, Warned
+from profiler_agent.records import Done, Event, Failed, Hello, Measured, TableKey, Warned
 from searcher.devices.answers import JobResult, collect
 from searcher.devices.transport import printable
+from searcher.history.history import History
 from searcher.tables.journal import Journal
 from searcher.tables.lookup_table import require_same_key
 
@@ -17,6 +19,9 @@ Result = TypeVar("Result")
 
 # The stage before measuring: agent, runtime and files are brought, which takes long where a radio is slow.
 PREPARING = "prepare the device"
+
+# A transaction for each event would cost more than all else; what a crash takes is told again.
+_BATCH_EVENTS, _BATCH_S = 200, 2.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
     """
     kept: list[Event] = []
     batches = 0
+    boot_id: str | None = None
     with _ending(events):
         for event in events:
             kept.append(event)
@@ -58,11 +64,23 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
             elif isinstance(event, Warned | Failed):
                 yield Progress(stage, batches, total, printable(event.sentence))
             elif isinstance(event, Hello):
-                key = event.key
-                who = f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}"
-                yield Progress(stage, 0, total, printable(who))
+                note = _who(event) if len(kept) == 1 else _again(event, boot_id)
+                boot_id = event.boot_id
+                yield Progress(stage, batches, total, note)
     yield Progress(stage, total, total)
     return collect(kept)
+
+
+def _who(hello: Hello) -> str:
+    key = hello.key
+    return printable(f"{key.runtime} {key.runtime_version} on {key.device_fingerprint}")
+
+
+def _again(hello: Hello, boot_id: str | None) -> str:
+    """Say why an agent says hello again."""
+    if hello.boot_id != boot_id:
+        return "the device was started again; the job goes on"
+    return "the agent had died; the job goes on"
 
 
 def requiring_key(events: Iterator[Event], key: TableKey) -> Iterator[Event]:
@@ -88,6 +106,31 @@ def recording(events: Iterator[Event], journal: Journal) -> Iterator[Event]:
         for event in events:
             journal.append(event)
             yield event
+
+
+def remembering(
+    events: Iterator[Event], history: History, job_id: str, clock_s: Callable[[], float] = time.monotonic
+) -> Iterator[Event]:
+    """Pass all events of a job on and keep them in the history too: several at a time, and all when it ends.
+
+    Raises:
+        HistoryError: the history cannot be written.
+    """
+    waiting: list[Event] = []
+    kept, kept_s = 0, clock_s()
+    try:
+        with _ending(events):
+            for event in events:
+                waiting.append(event)
+                due = len(waiting) >= _BATCH_EVENTS or clock_s() - kept_s >= _BATCH_S
+                if due or isinstance(event, Hello | Done):
+                    history.append(job_id, kept, waiting)
+                    kept, kept_s = kept + len(waiting), clock_s()
+                    waiting.clear()
+                yield event
+    finally:
+        if waiting:
+            history.append(job_id, kept, waiting)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from searcher.devices import transport as shared
+from searcher.devices.counting import CountingTransport, Sent
 from searcher.devices.local import LocalTransport
 from searcher.devices.ssh import SshTransport
 from searcher.devices.transport import RemoteProgramError, Transport, TransportError, UnsafePathError
@@ -83,7 +84,12 @@ def fake(tmp_path: Path) -> Case:
     return Case(transport, transport.files.__getitem__, tmp_path)
 
 
-@pytest.fixture(params=["local", "ssh", "fake"])
+@pytest.fixture
+def counting(local: Case) -> Case:
+    return replace(local, transport=CountingTransport(local.transport, Sent()))
+
+
+@pytest.fixture(params=["local", "ssh", "counting", "fake"])
 def case(request: pytest.FixtureRequest) -> Case:
     chosen: Case = request.getfixturevalue(request.param)
     return chosen

@@ -15,7 +15,7 @@ from searcher.devices.answers import DeviceAnswerError, collect
 from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.link import Link
 from searcher.devices.prepare import PythonSetup
-from searcher.devices.transport import HostKeyError, RemoteProgramError, Transport, UnreachableError
+from searcher.devices.transport import HostKeyError, RemoteProgramError, Transport, TransportError, UnreachableError
 from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import QUICK, agent_program
 
@@ -154,7 +154,7 @@ def test_a_device_that_lost_events_is_not_believed(assignment: Assignment) -> No
 
 def test_an_agent_that_dies_again_and_again_is_given_up(assignment: Assignment) -> None:
     device = FakeTransport(with_counted_events(dying(SOUND, 1, times=100)))
-    with pytest.raises(RemoteProgramError, match="the job broke off"):
+    with pytest.raises(TransportError, match="fake says: the job broke off"):
         events_of(link_of([device], Clock()), assignment)
     assert sum(run.arguments[4] == "follow" for run in device.runs) == 6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from profiler_agent.records import Event, Measured, format_event
 from searcher.cli import show
 from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError
 from searcher.devices.device import Device
-from searcher.devices.transport import UnreachableError
+from searcher.devices.transport import TransportError
 from searcher.errors import BadInputError
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import Journal, journal_path, partial_path
@@ -92,7 +93,7 @@ def test_no_two_tables_share_a_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kept"), [(UnreachableError("the link was lost"), 100), (KeyboardInterrupt(), 7), (RuntimeError(), 3)]
+    ("error", "kept"), [(TransportError("the device refuses"), 100), (KeyboardInterrupt(), 7), (RuntimeError(), 3)]
 )
 def test_what_was_measured_outlives_a_failure(
     tmp_path: Path, error: BaseException, kept: int, capsys: pytest.CaptureFixture[str]
@@ -103,7 +104,9 @@ def test_what_was_measured_outlives_a_failure(
     assert names(tmp_path) == ["pi.json.journal.jsonl.partial"]
     partial = partial_path(journal_path(path))
     assert len(partial.read_text().splitlines()) == kept
-    assert caught.value.__notes__ == [f"what was measured until then is kept in {partial}"]
+    where, way_on = caught.value.__notes__
+    assert where == f"what was measured until then is kept in {partial}"
+    assert re.fullmatch(r"the job (\w{8}) can go on: searcher profile … --resume, or searcher jobs attach \1", way_on)
     assert f"is kept in {partial}" in capsys.readouterr().err.replace("\n", "")
 
 
@@ -142,10 +145,10 @@ def test_a_failure_leaves_an_earlier_table_with_its_own_journal(tmp_path: Path) 
 
 
 def test_a_device_that_never_answers_leaves_an_earlier_partial_journal(tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError):
-        profile(tmp_path / "pi.json", lines_then(UnreachableError("lost"), 50))
-    with pytest.raises(UnreachableError) as caught:
-        profile(tmp_path / "pi.json", lines_then(UnreachableError("lost"), 0))
+    with pytest.raises(TransportError):
+        profile(tmp_path / "pi.json", lines_then(TransportError("no"), 50))
+    with pytest.raises(TransportError) as caught:
+        profile(tmp_path / "pi.json", lines_then(TransportError("no"), 0))
     assert not hasattr(caught.value, "__notes__")
     assert len(partial_path(journal_path(tmp_path / "pi.json")).read_text().splitlines()) == 50
 
@@ -177,7 +180,7 @@ def test_a_journal_on_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: p
     event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
     with (
         pytest.raises(BadInputError, match=r"cannot write the journal .*No space left"),
-        Journal(tmp_path / "j") as one,
+        Journal(tmp_path / "j", "job") as one,
     ):
         one.append(event)
 
@@ -191,7 +194,8 @@ def test_another_key_ends_the_agent_at_its_first_line(tmp_path: Path) -> None:
     with pytest.raises(KeyMismatchError) as caught:
         deque(profile_space(request(path), lambda _device: transport), maxlen=0)
     assert caught.value.__traceback__ is not None
-    assert transport.ended == 1
+    assert transport.ended == len(transport.runs)
+    assert transport.runs[-1].arguments[4] == "cancel"
     assert names(tmp_path) == ["pi.json"]
 
 
@@ -200,9 +204,11 @@ def test_work_that_is_dropped_ends_the_agent(tmp_path: Path) -> None:
     work = profile_space(request(tmp_path / "pi.json"), lambda _device: transport)
     while next(work).stage != "measure blocks":
         pass
-    assert transport.ended == 0
+    assert [run.arguments[4] for run in transport.runs] == ["start", "follow"]
+    assert transport.ended == 1
     work.close()
-    assert (transport.ended, transport.closed) == (1, True)
+    assert transport.runs[-1].arguments[4] == "stop"
+    assert (transport.ended, transport.closed) == (3, True)
 
 
 def test_places_that_cannot_be_written_are_found_before_the_device_is_asked(tmp_path: Path) -> None:
@@ -221,7 +227,7 @@ def _never_run(_arguments: Sequence[str], _standard_input: bytes) -> Iterable[st
 def test_two_runs_never_write_one_journal(tmp_path: Path) -> None:
     path = journal_path(tmp_path / "table.json")
     event = Measured("job", "block", 0, 0, (1,), 1, 0, 0.0, True, True)
-    with Journal(path) as first, Journal(path) as second:
+    with Journal(path, "job") as first, Journal(path, "job") as second:
         first.append(event)
         with pytest.raises(BadInputError, match="is being written by another run"):
             second.append(event)

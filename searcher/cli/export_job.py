@@ -1,0 +1,48 @@
+"""`searcher jobs export`: a job as a folder that can be carried to a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.cli import options, show
+from searcher.history.history import History
+from searcher.spaces.catalogue import space_named
+from searcher.workflows.offline import export_job
+from searcher.workflows.profile_space import plan_job
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; new, or empty.")],
+    space: options.Space = "nasbench201",
+    device: Annotated[str, typer.Option("--device", help="What the table shall call the device.")] = "offline",
+    runtime: options.Runtime = "onnx",
+    dtype: options.Dtype = "fp32",
+    data: options.Data = "digits",
+    threads: options.Threads = 1,
+    affinity: options.Affinity = None,
+    optimization: options.Optimization = "extended",
+    provider: options.Provider = None,
+    provider_option: options.ProviderOption = None,
+    require: options.Require = None,
+    costs: options.Costs = True,
+    tune: options.Tune = False,
+    precision: options.Precision = options.DEFAULTS.target_half_width_pct,
+    rounds: options.Rounds = options.DEFAULTS.rounds,
+    samples: options.Samples = options.DEFAULTS.samples,
+    budget_s: options.Budget = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write blocks, agent and job to a folder; README.txt in it tells the one command to run on the device."""
+    options.require_positive("--budget-s", budget_s)
+    settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
+    settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
+    plan = show.run(plan_job(space_named(space), device, settings, budget_s, data))
+    carried = export_job(plan, folder, History())
+    if as_json:
+        show.document({"job_id": carried.job_id, "folder": str(folder), "models": len(carried.models)})
+    else:
+        show.result(f"wrote the job {carried.job_id[:8]} to {folder}: its README.txt tells what to do there")
