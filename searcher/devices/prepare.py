@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from profiler_agent.records import TableKey
 from searcher.artifacts import cache_folder
 from searcher.devices.deploy import DevicePython, deploy_agent, deploy_packages
 from searcher.devices.device import DEPLOY, SYSTEM, Device, local_root
@@ -35,7 +34,7 @@ class PythonSetup:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def python_setup(device: Device, runtime: str, key: TableKey | None = None) -> PythonSetup:
+def python_setup(device: Device, runtime: str, versions: Mapping[str, str] | None = None) -> PythonSetup:
     """Return what measures on a device, as its user means it.
 
     Without the user's word the runtime is brought to devices that are reached over SSH, unless the user names the
@@ -45,12 +44,12 @@ def python_setup(device: Device, runtime: str, key: TableKey | None = None) -> P
     Args:
         device: as the user names it.
         runtime: identifier or family.
-        key: of a table that the measuring is to agree with, also in the runtime's version.
+        versions: of runtimes, by identifier, that the measuring is to agree with; others are the newest that fit.
     """
     lacking = not device.is_local or runtime == _NEVER_OF_THE_HOST
     usual = DEPLOY if lacking and device.python is None else SYSTEM
-    versions = {} if key is None else {key.runtime: key.runtime_version}
-    return PythonSetup(device.interpreter, device.runtime_from or device.profile.python.runtime_from or usual, versions)
+    runtime_from = device.runtime_from or device.profile.python.runtime_from or usual
+    return PythonSetup(device.interpreter, runtime_from, versions or {})
 
 
 def prepare_python(transport: Transport, setup: PythonSetup, runtime: str) -> DevicePython:

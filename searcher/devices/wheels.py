@@ -139,9 +139,7 @@ class WheelCache:
         Raises:
             NoWheelsError: nothing fits, or pip cannot reach its index and nothing was found earlier.
         """
-        digest = hashlib.sha256("\n".join((*requirements, *tags)).encode()).hexdigest()
-        document = self._folder / f"{digest[:_DIGITS]}.json"
-        known = self._known(document)
+        known = self._known(self._document(requirements, tags))
         # A clock that was set back makes nothing good for ever.
         if known is not None and 0 < known.good_until_unix_s - self._now_s() <= FRESH_S:
             return list(known.wheels)
@@ -155,8 +153,17 @@ class WheelCache:
                 raise
             # A network that is away takes a minute to be found away, which not every run shall wait for.
             found, good_for_s = list(known.wheels), _OFFLINE_S
-        _DOCUMENT.save(Resolution(requirements, self._now_s() + good_for_s, tuple(found)), document)
+        # What agrees later with a table of this version finds it, also without a network.
+        for asked in (requirements, _of_this_version(requirements, found)):
+            self._save(Resolution(asked, self._now_s() + good_for_s, tuple(found)), tags)
         return found
+
+    def _document(self, requirements: tuple[str, ...], tags: list[str]) -> Path:
+        digest = hashlib.sha256("\n".join((*requirements, *tags)).encode()).hexdigest()
+        return self._folder / f"{digest[:_DIGITS]}.json"
+
+    def _save(self, found: Resolution, tags: list[str]) -> None:
+        _DOCUMENT.save(found, self._document(found.requirements, tags))
 
     def path(self, wheel: Wheel) -> Path:
         """Return the file of a wheel."""
@@ -182,6 +189,13 @@ class WheelCache:
         with replacing(self.path(wheel)) as temporary:
             shutil.copyfile(file, temporary)
         return wheel
+
+
+def _of_this_version(requirements: tuple[str, ...], found: list[Wheel]) -> tuple[str, ...]:
+    """Return requirements of which the first one takes no other version than was found."""
+    first, *others = requirements
+    version = found[0].name.split("-")[1]
+    return (first if "=" in first else f"{first}=={version}", *others)
 
 
 def _downloaded(requirements: tuple[str, ...], tags: list[str], folder: Path) -> list[Path]:

@@ -17,10 +17,11 @@ from searcher.tables.lookup_table import require_same_key
 
 Result = TypeVar("Result")
 
-# A transaction for each event would cost more than all else; what a crash takes is told again.
-_BATCH_EVENTS, _BATCH_S = 200, 2.0
 # The stage before measuring: agent, runtime and files are brought, which takes long where a radio is slow.
 PREPARING = "prepare the device"
+
+# A transaction for each event would cost more than all else; what a crash takes is told again.
+_BATCH_EVENTS, _BATCH_S = 200, 2.0
 
 
 @dataclass(frozen=True)

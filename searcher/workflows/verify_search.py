@@ -57,7 +57,8 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
         raise BadInputError("the search holds no candidate within its limit")
     yield from meet_device(request.device)
     models = yield from _export(request, chosen)
-    setup = python_setup(request.device, request.settings.runtime, request.search.table_key)
+    key = request.search.table_key
+    setup = python_setup(request.device, request.settings.runtime, {key.runtime: key.runtime_version})
     with closing(Link(lambda: connect(request.device))) as link:
         yield Progress(PREPARING, 0, 1)
         events = measure_on(link, setup, Assignment(models, request.settings, request.budget_s))

@@ -20,7 +20,7 @@ from searcher.devices.transport import RemoteProgramError, UnreachableError
 from searcher.devices.wheels import NoWheelsError
 from searcher.errors import BadInputError
 from tests.fakes import BOARD, FakeTransport
-from tests.searcher.builders import KEY, QUICK, agent_program
+from tests.searcher.builders import QUICK, agent_program
 from tests.searcher.wheels import only_index, write_wheel
 
 BRINGING = PythonSetup("python3", "deploy")
@@ -59,9 +59,6 @@ class TestSetup:
     )
     def test_where_the_runtime_comes_from(self, device: Device, runtime: str, interpreter: str, source: str) -> None:
         assert python_setup(device, runtime) == PythonSetup(interpreter, source)
-
-    def test_what_agrees_with_a_table_has_its_version(self) -> None:
-        assert python_setup(Device(), "onnx", KEY).versions == {"onnxruntime": "1.31.1"}
 
     def test_another_source_is_refused(self) -> None:
         with pytest.raises(BadInputError, match="--runtime-from takes deploy or system, not 'pypi'"):

@@ -133,6 +133,15 @@ class TestResolution:
         assert names(cache, tags=x86)[0] == names(cache, ("runtime<2", "numpy"))[0] == "runtime-1.1-py3-none-any.whl"
         assert names(cache) == first
 
+    def test_the_version_that_was_found_is_known_by_itself(self, index: Path, tmp_path: Path) -> None:
+        cache = WheelCache(tmp_path / "cache")
+        first = names(cache)
+        for file in index.iterdir():
+            file.unlink()
+        assert names(cache, ("runtime==1.0", "numpy")) == first
+        with pytest.raises(NoWheelsError):
+            names(cache, ("runtime==1.1", "numpy"))
+
     def test_without_a_network_what_there_is_goes_on_being_used(self, index: Path, tmp_path: Path) -> None:
         clock = Clock()
         cache = WheelCache(tmp_path / "cache", clock)
@@ -156,8 +165,8 @@ class TestResolution:
         elif damage == "missing wheel":
             cache.path(found[0]).unlink()
         else:
-            (document,) = (tmp_path / "cache").glob("*.json")
-            document.write_text("{")
+            for document in (tmp_path / "cache").glob("*.json"):
+                document.write_text("{")
         assert cache.wheels(NEEDED, TAGS) == found
         assert sha256_of(cache.path(found[0])) == found[0].sha256
 
