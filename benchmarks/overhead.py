@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +29,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.pairs import compare
 from profiler_agent.records import Settings
 from profiler_agent.runtimes import load_runtime
-from searcher.devices.device import Device
-from searcher.devices.environments import interpreter_for
+from searcher.devices.prepare import local_variables
 from searcher.errors import SearcherError
 from searcher.export.exporter import exporter_for
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
@@ -90,7 +91,7 @@ def compare_onnx(spec: BlockSpec, settings: Settings, pairs: int, folder: Path) 
 
 
 def compare_tflite(runtime: str, pairs: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Compare all models in a process of the Python that has a runtime.
+    """Compare all models in a process of its own, which has the runtime.
 
     Args:
         runtime: its identifier.
@@ -103,13 +104,13 @@ def compare_tflite(runtime: str, pairs: int, folder: Path) -> tuple[dict[str, An
 
     Raises:
         BenchmarkError: the runtime does not work.
-        SearcherError: its environment or its files cannot be made.
+        SearcherError: it cannot be had, or its files not be made.
     """
-    python = interpreter_for(Device(), runtime)
+    environment = {**os.environ, **local_variables(runtime)}
     exporter = exporter_for(runtime)
     models = {name: exporter.export_block(spec, folder).path for name, spec in cases().items()}
-    command = [python, "-m", "benchmarks.tflite_pairs", runtime, str(pairs), *map(str, models.values())]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.tflite_pairs", runtime, str(pairs), *map(str, models.values())]
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise BenchmarkError(f"{runtime} cannot be compared: {last}")

@@ -1,8 +1,8 @@
-"""Unpacks an archive on the device, all of it or nothing: `python3 unpack.py ARCHIVE SHA256 FOLDER`.
+"""Unpacks archives on the device, each whole or not at all: `python3 unpack.py [ARCHIVE SHA256 FOLDER]…`.
 
-It is the first of the agent to run on a device, sent there through standard input, and so it imports nothing of the
-agent. The archive is unpacked beside its folder, written through to the disk and renamed: nobody sees half of it,
-also after a power cut. It is deleted in the end. Hosts that bring the same folder at once do not disturb each other.
+It runs on a device before the agent is there, sent through standard input, and so it imports nothing of the agent. An
+archive is unpacked beside its folder, written through to the disk and renamed: nobody sees half of it, also after a
+power cut. It is deleted in the end. Hosts that bring the same folder at once do not disturb each other.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-# A folder that holds this file is whole.
+# A folder that holds this file is whole. It lists the files for `sha256sum -c complete`; it is in the agent's archive,
+# and is made for others.
 COMPLETE = "complete"
 
 _PARTIAL = ".unpacking-"
@@ -44,11 +45,15 @@ def unpack(archive: Path, sha256: str, folder: Path) -> None:
 
 
 def _require_as_sent(stream: BinaryIO, sha256: str) -> None:
+    if _sha256(stream) != sha256:
+        raise ValueError("the archive did not arrive as it was sent")
+
+
+def _sha256(stream: BinaryIO) -> str:
     hashed = hashlib.sha256()
     for chunk in iter(lambda: stream.read(_CHUNK_BYTES), b""):
         hashed.update(chunk)
-    if hashed.hexdigest() != sha256:
-        raise ValueError("the archive did not arrive as it was sent")
+    return hashed.hexdigest()
 
 
 def _unpack_beside(stream: BinaryIO, folder: Path) -> None:
@@ -57,8 +62,20 @@ def _unpack_beside(stream: BinaryIO, folder: Path) -> None:
         content = Path(scratch, "content")
         with zipfile.ZipFile(stream) as zipped:
             zipped.extractall(str(content))
+        if not (content / COMPLETE).exists():
+            _mark(content)
         os.sync()
         _move(content, folder, Path(scratch, "replaced"))
+
+
+def _mark(content: Path) -> None:
+    """Write the list of what was unpacked."""
+    lines = []
+    for path in sorted(content.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as stream:
+                lines.append(f"{_sha256(stream)}  {path.relative_to(content).as_posix()}\n")
+    (content / COMPLETE).write_text("".join(lines), encoding="utf-8")
 
 
 def _move(content: Path, folder: Path, replaced: Path) -> None:
@@ -81,9 +98,10 @@ def _remove_abandoned(parent: Path) -> None:
 
 def main() -> int:
     """Unpack as the arguments say; return the exit status."""
-    archive, sha256, folder = sys.argv[1:]
+    given = iter(sys.argv[1:])
     try:
-        unpack(Path(archive), sha256, Path(folder))
+        for archive, sha256, folder in zip(given, given, given):
+            unpack(Path(archive), sha256, Path(folder))
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError) as e:
         # zipfile raises RuntimeError where this Python has no zlib.
         print(f"cannot unpack: {e}", file=sys.stderr)

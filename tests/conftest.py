@@ -25,11 +25,10 @@ def _history_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture(scope="session")
-def tflite_runtime_python() -> str:
-    """A Python that has tflite-runtime; skips where the host's packages, which make its environment, are missing."""
-    environments = pytest.importorskip("searcher.devices.environments")
-    devices = pytest.importorskip("searcher.devices.device")
-    return str(environments.interpreter_for(devices.Device(), "tflite-runtime"))
+def tflite_runtime_environment() -> dict[str, str]:
+    """Environment variables with which this Python has tflite-runtime; skips where the host's packages are missing."""
+    prepare = pytest.importorskip("searcher.devices.prepare")
+    return {**os.environ, **prepare.local_variables("tflite-runtime")}
 
 
 @pytest.fixture(scope="session")

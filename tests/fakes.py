@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,19 @@ from pathlib import Path
 
 from searcher.devices.deploy import agent_files
 from searcher.devices.transport import NO_VARIABLES, TransportError, check_program, safe_path
+
+# What a board with a common Python tells of itself.
+BOARD = {
+    "version": [3, 11, 2],
+    "implementation": "cpython",
+    "abi_flags": "",
+    "system": "Linux",
+    "machine": "aarch64",
+    "pointer_bits": 64,
+    "libc": "glibc",
+    "libc_version": "2.36",
+    "modules": ["numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime"],
+}
 
 Program = Callable[[Sequence[str], bytes], Iterable[str]]
 
@@ -27,9 +41,10 @@ class FakeRun:
 class FakeTransport:
     """A device in memory: a dictionary of files, and one scripted program that yields lines or raises.
 
-    Beside that program it can unpack archives, as every device with a Python can.
+    Beside that program it can unpack archives and tell what its Python is, as every device with a Python can.
 
     Attributes:
+        tells: the answer about its Python, or why there is none.
         files: the bytes of each file by its path.
         runs: the times that the scripted program was started.
         ended: how many of them came to an end, their own or by the caller's will.
@@ -39,6 +54,7 @@ class FakeTransport:
 
     def __init__(self, program: Program | None = None) -> None:
         self._program = program or _not_found
+        self.tells: str | TransportError = json.dumps(BOARD)
         self.files: dict[str, bytes] = {}
         self.runs: list[FakeRun] = []
         self.ended = 0
@@ -73,7 +89,13 @@ class FakeTransport:
     ) -> Generator[str, None, None]:
         check_program(arguments, environment)
         if standard_input == agent_files()["profiler_agent/unpack.py"].read_bytes():
-            self._unpack(*arguments[2:])
+            for order in range(2, len(arguments), 3):
+                self._unpack(*arguments[order : order + 3])
+            return
+        if standard_input == agent_files()["profiler_agent/survey.py"].read_bytes():
+            if isinstance(self.tells, TransportError):
+                raise self.tells
+            yield from self.tells.splitlines()
             return
         self.runs.append(FakeRun(tuple(arguments), standard_input, dict(environment)))
         try:
@@ -89,6 +111,7 @@ class FakeTransport:
         assert hashlib.sha256(content).hexdigest() == sha256
         with zipfile.ZipFile(io.BytesIO(content)) as zipped:
             self.files.update({f"{folder}/{name}": zipped.read(name) for name in zipped.namelist()})
+        self.files.setdefault(f"{folder}/complete", b"")
 
 
 def _not_found(arguments: Sequence[str], _: bytes) -> Iterable[str]:

@@ -13,9 +13,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from searcher.devices.ssh_address import SshAddress
 
@@ -52,6 +52,8 @@ class LoopbackSshd:
     Args:
         folder: where its files lie; made.
         sftp: the command that serves SFTP, instead of a sound one.
+        user: who logs in, instead of the current user.
+        first: lines of configuration that go before all others, which then do not count.
 
     Raises:
         NoSshdError: this machine has none.
@@ -63,7 +65,7 @@ class LoopbackSshd:
         home: the folder that relative SFTP paths, and so relative working roots, start from.
     """
 
-    def __init__(self, folder: Path, *, sftp: str | None = None) -> None:
+    def __init__(self, folder: Path, *, sftp: str | None = None, user: str | None = None, first: str = "") -> None:
         self._program = shutil.which("sshd", path=_SEARCHED) or _no_sshd()
         if shutil.which("ssh-keygen") is None:
             _no_sshd()
@@ -73,16 +75,16 @@ class LoopbackSshd:
         self.home.mkdir(parents=True)
         self.identity = make_key(folder / "identity")
         self.known_hosts = folder / "known_hosts"
-        self.address = SshAddress(pwd.getpwuid(os.getuid()).pw_name, "127.0.0.1", _free_port())
+        self.address = SshAddress(user or pwd.getpwuid(os.getuid()).pw_name, "127.0.0.1", _free_port())
         shutil.copy(folder / "identity.pub", folder / "authorized_keys")
         own_sftp = f"internal-sftp -d {self.home}"
         self._configuration = folder / "sshd_config"
         self._configuration.write_text(
-            _CONFIGURATION.format(port=self.address.port, folder=folder, sftp=sftp or own_sftp) + self._extra()
+            first + _CONFIGURATION.format(port=self.address.port, folder=folder, sftp=sftp or own_sftp) + self._extra()
         )
         self.remember_host_key(make_key(folder / "host_key"))
 
-    def __enter__(self) -> LoopbackSshd:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -91,8 +93,7 @@ class LoopbackSshd:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [self._program, "-D", "-f", str(self._configuration), "-E", str(self._folder / "sshd.log")]
-        self._process = subprocess.Popen(command)
+        self._process = subprocess.Popen(self._command())
         if not wait_until(self._answers, _START_TIMEOUT_S):
             self.stop()
             raise RuntimeError(f"sshd does not start: {(self._folder / 'sshd.log').read_text()}")
@@ -110,10 +111,13 @@ class LoopbackSshd:
 
     def drop_connections(self) -> None:
         """End the server's side of all connections at once, as a lost link does; their programs go on."""
-        if self._process is not None:
-            for process_id in _descendants(self._process.pid):
-                if _name(process_id).startswith("sshd"):
-                    _kill(process_id)
+        for process_id in self.connections():
+            _kill(process_id)
+
+    def connections(self) -> list[int]:
+        """Return the server's processes for connections that are open."""
+        descendants = [] if self._process is None else _descendants(self._process.pid)
+        return [process_id for process_id in descendants if _name(process_id).startswith("sshd")]
 
     def change_host_key(self) -> None:
         """Restart with another host key, which `known_hosts` does not hold."""
@@ -125,6 +129,9 @@ class LoopbackSshd:
         """Write the server's host key into `known_hosts`."""
         kind, key = host_key.with_suffix(".pub").read_text().split()[:2]
         self.known_hosts.write_text(f"{self.address.host_key_name} {kind} {key}\n")
+
+    def _command(self) -> list[str]:
+        return [self._program, "-D", "-f", str(self._configuration), "-E", str(self._folder / "sshd.log")]
 
     def _extra(self) -> str:
         # sshd as root insists on this folder, which only the system's own start-up script makes.
@@ -149,6 +156,22 @@ def make_key(path: Path, *, passphrase: str = "", kind: str = "ed25519") -> Path
     command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)]
     subprocess.run(command, check=True)
     return path
+
+
+@contextlib.contextmanager
+def agent_with(path: Path, *keys: Path) -> Iterator[None]:
+    """Run an ssh-agent that holds keys, at a socket that the environment names meanwhile."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    os.environ["SSH_AUTH_SOCK"] = str(path)
+    try:
+        if not wait_until(path.exists, _START_TIMEOUT_S):
+            raise RuntimeError("ssh-agent does not start")
+        subprocess.run(["ssh-add", "-q", *map(str, keys)], check=True)
+        yield
+    finally:
+        del os.environ["SSH_AUTH_SOCK"]
+        agent.terminate()
+        agent.wait()
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -25,6 +25,7 @@ from profiler_agent.records import Event, Hello, Measured, Settings
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.link import Link
+from searcher.devices.prepare import PythonSetup
 from searcher.devices.ssh import SshTransport
 from searcher.devices.transport import TransportError
 from tests.agent.journal_checker import complaints
@@ -74,7 +75,7 @@ class Lab:
         return made
 
     def measured(self, link: Link, assignment: Assignment) -> list[Event]:
-        return list(measure_on(link, sys.executable, assignment))
+        return list(measure_on(link, PythonSetup(sys.executable), assignment))
 
     def check(self, assignment: Assignment, events: list[Event]) -> None:
         """Compare what the host was told with what lies on the board."""
@@ -147,7 +148,7 @@ def test_a_board_that_cannot_be_reached_for_a_while_goes_on_measuring(lab: Lab) 
     assignment = lab.assignment()
     events = []
     with CuttingProxy(lab.server.address.port, never) as proxy:
-        for event in measure_on(lab.link(proxy.port), sys.executable, assignment):
+        for event in measure_on(lab.link(proxy.port), PythonSetup(sys.executable), assignment):
             events.append(event)
             if isinstance(event, Measured) and event.round == 1 and event.position == 0:
                 lab.server.stop()
@@ -159,7 +160,7 @@ def test_a_board_that_cannot_be_reached_for_a_while_goes_on_measuring(lab: Lab) 
 def test_an_agent_that_is_killed_goes_on(lab: Lab, kills: int) -> None:
     assignment = lab.assignment()
     events: list[Event] = []
-    for event in measure_on(lab.link(), sys.executable, assignment):
+    for event in measure_on(lab.link(), PythonSetup(sys.executable), assignment):
         events.append(event)
         hellos = sum(isinstance(one, Hello) for one in events)
         if isinstance(event, Measured) and hellos <= kills and not isinstance(events[-2], Hello):
@@ -171,7 +172,7 @@ def test_an_agent_that_is_killed_goes_on(lab: Lab, kills: int) -> None:
 def test_a_second_host_is_told_who_measures(lab: Lab) -> None:
     first, second = lab.assignment(), lab.assignment()
     events = []
-    for event in measure_on(lab.link(), sys.executable, first):
+    for event in measure_on(lab.link(), PythonSetup(sys.executable), first):
         events.append(event)
         if isinstance(event, Measured) and event.round == 0 and event.position == 0:
             with pytest.raises(TransportError, match=r"busy: the job [0-9a-f]+ of \S+@\S+ runs here"):
@@ -207,7 +208,7 @@ def test_two_hosts_that_begin_at_once_do_not_disturb_each_other(lab: Lab) -> Non
 
 def test_a_host_that_gives_up_leaves_nothing_running(lab: Lab) -> None:
     assignment = lab.assignment(replace(QUICK, rounds=500))
-    with closing(measure_on(lab.link(), sys.executable, assignment)) as events:  # type: ignore[type-var]
+    with closing(measure_on(lab.link(), PythonSetup(sys.executable), assignment)) as events:  # type: ignore[type-var]
         next(event for event in events if isinstance(event, Measured))
     lab.check_quiet()
     # What was journalled is there for another time.
@@ -239,7 +240,7 @@ def test_a_full_disk_is_told_and_the_job_goes_on_when_there_is_room(lab: Lab, tm
         filler.write_bytes(bytes(room.f_bavail * room.f_frsize - 24_000))
         told: list[Event] = []
         with pytest.raises(TransportError, match=r"says: cannot write the journal \S+: No space left on device"):
-            told.extend(measure_on(lab.link(), sys.executable, second))
+            told.extend(measure_on(lab.link(), PythonSetup(sys.executable), second))
         lab.check_quiet()
         filler.unlink()
         events = lab.measured(lab.link(), second)

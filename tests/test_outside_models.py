@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,7 @@ from torch import nn
 
 from profiler_agent.journal import read_journal
 from profiler_agent.records import Measurement, OperatorReport, measurements_of, parse_operator_report
-from searcher.devices.device import Device
-from searcher.devices.environments import interpreter_for
+from searcher.devices.prepare import local_variables
 from searcher.export import to_onnx, to_tflite
 from searcher.networks.classic import mobilenet_v2, resnet18
 
@@ -23,9 +23,9 @@ Build = Callable[[], nn.Module]
 
 
 def agent(runtime: str, *arguments: str | Path) -> str:
-    """Run the agent as a user would, with the Python that has the runtime; return what it prints."""
-    command = [interpreter_for(Device(), runtime), "-m", "profiler_agent", *map(str, arguments), "--runtime", runtime]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    """Run the agent as a user would, where the runtime can be imported; return what it prints."""
+    command = [sys.executable, "-m", "profiler_agent", *map(str, arguments), "--runtime", runtime]
+    environment = {**os.environ, **local_variables(runtime)}
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -27,6 +27,7 @@ _COMMANDS = (
 )
 _GROUPS = (
     ("lut", "searcher.cli.lut", "Look into lookup tables; build them from operators."),
+    ("devices", "searcher.cli.devices", "List and show device profiles; tell what works on a device."),
     ("jobs", "searcher.cli.jobs", "Jobs on devices, begun earlier or carried there: list, attach, cancel, import."),
 )
 # Of a group, those that need more than the others: loaded only when they are chosen.

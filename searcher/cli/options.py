@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from profiler_agent.records import RecordError, Settings
+from searcher.devices.profile import Cluster
 from searcher.errors import BadInputError
 from searcher.spaces.block import DTYPES
 
@@ -17,19 +18,46 @@ DEFAULTS = Settings()
 
 Space = Annotated[str, typer.Option(help="Search space.")]
 Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
-DeviceName = Annotated[str, typer.Option("--device", help="local or ssh://user@host:port.")]
+# How a device is reached and which it is.
+DeviceName = Annotated[str, typer.Option("--device", help="local, a profile's name, or ssh://user@host:port.")]
 DeviceNames = Annotated[
-    list[str] | None, typer.Option("--device", help="local or ssh://user@host:port; several are measured at once.")
+    list[str] | None,
+    typer.Option("--device", help="local, a profile's name, or ssh://user@host:port; several are measured at once."),
 ]
 Fleet = Annotated[Path | None, typer.Option(help="TOML file that lists boards, which are measured at once.")]
 Shard = Annotated[bool, typer.Option("--shard", help="Boards of one kind share the blocks, into one table.")]
-Python = Annotated[str | None, typer.Option(help="Python on the device, with numpy and a runtime.")]
+ProfileName = Annotated[str | None, typer.Option("--profile", help="Profile of a device that is named by its address.")]
+Python = Annotated[str | None, typer.Option(help="Python on the device, 3.8 or newer.")]
+RuntimeFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="deploy brings the runtime to the device; system takes what the device's Python has. "
+        "Unless given: deploy over SSH without --python, else system."
+    ),
+]
 Identity = Annotated[Path | None, typer.Option(help="Private key file, instead of ssh-agent and default keys.")]
 KnownHosts = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/known_hosts.")]
+SshConfig = Annotated[Path | None, typer.Option(help="Instead of ~/.ssh/config.")]
+AcceptNewHostKey = Annotated[
+    bool, typer.Option("--accept-new-host-key", help="Trust, and write down, the key of a server never met before.")
+]
+ClusterName = Annotated[str | None, typer.Option("--cluster", help="Processors to pin to: fastest, slowest or all.")]
+
+# How it is measured; what is left out comes from the profile.
 Runtime = Annotated[str, typer.Option(help="Runtime identifier or family.")]
+DeviceRuntime = Annotated[
+    str | None, typer.Option("--runtime", help="Runtime identifier or family; the profile's, else onnx.")
+]
 Dtype = Annotated[str, typer.Option(help=f"Numbers to compute with: {', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")]
 Data = Annotated[str, typer.Option(help="Images to calibrate fp16 and int8 on: digits or cifar10:PATH.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one operator.")]
+DeviceThreads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of one operator; the profile's, else 1.")
+]
+MaxTemperature = Annotated[
+    float | None,
+    typer.Option("--max-temperature-c", help="Above it nothing counts; the profile's, else the kernel's own limits."),
+]
 Affinity = Annotated[str | None, typer.Option(help="Processors to pin to, such as 0,1.")]
 Optimization = Annotated[str, typer.Option(help="Graph optimisation: disabled, basic, extended or all.")]
 Provider = Annotated[str | None, typer.Option(help="What shall compute there: cpu, cuda, xnnpack, none, …")]
@@ -44,6 +72,21 @@ Budget = Annotated[float | None, typer.Option(help="Start no round, after the fi
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace also a table of another key.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def cluster(text: str | None) -> Cluster | None:
+    """Return the cluster that an option names.
+
+    Raises:
+        BadInputError: it names none.
+    """
+    for known in get_args(Cluster):
+        if text == known:
+            named: Cluster = known
+            return named
+    if text is not None:
+        raise BadInputError(f"--cluster takes {', '.join(get_args(Cluster))}, not {text!r}")
+    return None
 
 
 def settings(

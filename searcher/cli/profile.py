@@ -28,13 +28,19 @@ def command(
     fleet: options.Fleet = None,
     shard: options.Shard = False,
     out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
+    profile: options.ProfileName = None,
     python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
-    runtime: options.Runtime = "onnx",
+    ssh_config: options.SshConfig = None,
+    accept_new_host_key: options.AcceptNewHostKey = False,
+    cluster: options.ClusterName = None,
+    max_temperature_c: options.MaxTemperature = None,
+    runtime: options.DeviceRuntime = None,
     dtype: options.Dtype = "fp32",
     data: options.Data = "digits",
-    threads: options.Threads = 1,
+    threads: options.DeviceThreads = None,
     affinity: options.Affinity = None,
     optimization: options.Optimization = "extended",
     provider: options.Provider = None,
@@ -52,16 +58,37 @@ def command(
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
-    settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
-    settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
-    usual = Device(LOCAL, python, identity, known_hosts)
-    boards = _boards(device, fleet, usual)
+    options.require_positive("--max-temperature-c", max_temperature_c)
+    usual = Device(
+        LOCAL,
+        python,
+        identity,
+        known_hosts,
+        runtime_from=runtime_from,
+        profile_name=profile,
+        ssh_config=ssh_config,
+        accept_new_host_key=accept_new_host_key,
+        cluster=options.cluster(cluster),
+    )
 
     def request(board: Board, table: Path) -> ProfileRequest:
+        known = board.device.profile.measure
+        settings = options.settings(
+            runtime or known.runtime,
+            dtype,
+            threads or known.threads,
+            affinity,
+            optimization,
+            tune,
+            precision,
+            rounds,
+            samples,
+        )
+        settings = replace(settings, costs=costs, max_temperature_c=max_temperature_c or known.max_temperature_c)
         return ProfileRequest(
             space=space_named(space),
             device=board.device,
-            settings=settings,
+            settings=options.placed(settings, provider, provider_option, require),
             table=table,
             budget_s=budget_s,
             overwrite=overwrite,
@@ -69,6 +96,7 @@ def command(
             resume=resume,
         )
 
+    boards = _boards(device, fleet, usual)
     if shard:
         table = out or _TABLE
         requests = {board.name: request(board, table) for board in _several(boards)}

@@ -135,9 +135,9 @@ class _Lines:
 
 
 def result(shown: Any) -> None:
-    """Print a table or a sentence for a person."""
+    """Print a table or a sentence for a person; a sentence stays one line, which a terminal may wrap."""
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    Console(width=width, highlight=False).print(shown, markup=False)
+    Console(width=width, highlight=False).print(shown, markup=False, soft_wrap=isinstance(shown, str))
 
 
 def written_table(table: LookupTable, path: Path, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from profiler_agent.records import (
     RecordError,
     Rejected,
     Sentinel,
+    TableKey,
     Warned,
     measurements_of,
     parse_event,
@@ -143,6 +144,8 @@ def _check_place(
     problem = None
     if first is None and not isinstance(event, Hello):
         problem = "its `hello` is missing"
+    elif isinstance(event, Hello) and not _is_printable(event.key):
+        problem = "its key holds control characters"
     elif first is not None and isinstance(event, Hello) and event.key != first.key:
         # An agent that goes on with a job, after it had died, says hello again.
         problem = "it goes on under another key"
@@ -162,6 +165,11 @@ def _check_place(
         problem = "an energy is not positive"
     if problem is not None:
         raise DeviceAnswerError(f"the answer of {teller} cannot be used: {problem}")
+
+
+def _is_printable(key: TableKey) -> bool:
+    """Say whether a key can stand in tables and on terminals."""
+    return all(value.isprintable() for value in vars(key).values() if isinstance(value, str))
 
 
 def _agent_error(error: RemoteProgramError, teller: str) -> SearcherError:

@@ -1,4 +1,4 @@
-"""Bringing the agent and models to a device, once: both lie there under names made of their contents."""
+"""Bringing the agent, runtimes and models to a device, once: all lie there under names made of their contents."""
 
 from __future__ import annotations
 
@@ -70,8 +70,29 @@ def deploy_agent(transport: Transport, interpreter: str) -> str:
         with tempfile.TemporaryDirectory() as scratch:
             archive = Path(scratch) / "agent.zip"
             pack_agent(archive)
-            _bring(transport, interpreter, archive, folder)
+            _bring(transport, interpreter, {folder: archive})
     return folder
+
+
+def deploy_packages(transport: Transport, interpreter: str, wheels: Mapping[str, Path]) -> tuple[str, ...]:
+    """Make sure that packages lie on a device, unpacked; what is missing is unpacked there in one go.
+
+    Args:
+        transport: the way to the device.
+        interpreter: a Python there; 3.8 or newer, without any package.
+        wheels: files by their hashes; a wheel is an archive of what belongs in a `PYTHONPATH` folder.
+
+    Returns:
+        The folders there, relative to the working root, in the wheels' order.
+
+    Raises:
+        TransportError: the device cannot be reached or written to, or its Python cannot unpack an archive.
+    """
+    folders = {f"packages/{sha256[:_NAME_DIGITS]}": wheel for sha256, wheel in wheels.items()}
+    missing = {folder: wheel for folder, wheel in folders.items() if not transport.exists(f"{folder}/{_MARKER}")}
+    if missing:
+        _bring(transport, interpreter, missing)
+    return tuple(folders)
 
 
 def pack_agent(archive: Path) -> None:
@@ -91,13 +112,17 @@ def pack(files: Mapping[str, bytes], archive: Path) -> None:
             zipped.writestr(zipfile.ZipInfo(name, _LONG_AGO), content, zipfile.ZIP_DEFLATED, compresslevel=9)
 
 
-def _bring(transport: Transport, interpreter: str, archive: Path, folder: str) -> None:
-    there = f"{folder}.zip"
-    transport.send({there: archive})
+def _bring(transport: Transport, interpreter: str, archives: Mapping[str, Path]) -> None:
+    """Send archives and unpack each to its folder."""
+    # An archive appears under its name only when it is whole, and is deleted when it is unpacked: one that is there was
+    # sent before a link was lost.
+    there = {f"{folder}.zip": archive for folder, archive in archives.items()}
+    transport.send({name: archive for name, archive in there.items() if not transport.exists(name)})
+    orders = [text for folder, archive in archives.items() for text in (f"{folder}.zip", sha256_of(archive), folder)]
     # The device has nothing of the agent yet, so this part of it goes through standard input.
     program = agent_files()[_UNPACK].read_bytes()
     try:
-        for _ in transport.run([interpreter, "-", there, sha256_of(archive), folder], standard_input=program):
+        for _ in transport.run([interpreter, "-", *orders], standard_input=program):
             pass
     except RemoteProgramError as e:
         lines = printable(e.standard_error).strip().splitlines()

@@ -5,16 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from searcher.artifacts import cache_folder
 from searcher.devices.local import LocalTransport
-from searcher.devices.ssh import SshTransport
-from searcher.devices.ssh_address import parse_address
+from searcher.devices.profile import Cluster, DeviceProfile, find_profile, read_profile
+from searcher.devices.ssh import SshTransport, introduce
+from searcher.devices.ssh_address import names_port, parse_address
+from searcher.devices.ssh_route import Route, SshConfiguration, with_choices
 from searcher.devices.transport import Transport
 from searcher.errors import BadInputError
 
 LOCAL = "local"
+_SSH = "ssh://"
+SOURCES = DEPLOY, SYSTEM = "deploy", "system"
 
 
 @dataclass(frozen=True)
@@ -22,36 +27,91 @@ class Device:
     """A device as the user names it.
 
     Attributes:
-        name: `local` or `ssh://user@host:port`.
-        python: the Python on the device that has numpy and a runtime; None means `python3` there, and this
-            very Python on the local device.
+        name: `local`, `ssh://user@host:port`, the name of a profile, or the path of one that ends in `.toml`.
+        python: the Python on the device; None means the profile's, else `python3` there, and this very Python on the
+            local device.
         identity: a private key file, instead of ssh-agent and the user's default keys.
         known_hosts: instead of the user's own known_hosts file.
+        runtime_from: `deploy` where the runtime is brought, `system` where the device's Python has it; None for the
+            profile's word, else what is usual (`prepare.python_setup` tells).
+        profile_name: the profile of a device whose name is an address or `local`.
+        ssh_config: instead of the user's own SSH configuration.
+        accept_new_host_key: whether keys of servers that were never met are accepted and written down.
+        cluster: the processors to pin to, by their speed, instead of the profile's.
     """
 
     name: str = LOCAL
     python: str | None = None
     identity: Path | None = None
     known_hosts: Path | None = None
+    runtime_from: str | None = None
+    profile_name: str | None = None
+    ssh_config: Path | None = None
+    accept_new_host_key: bool = False
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name that no transport understands, and files that cannot be read.
+        """Find the profile; refuse a name that says no way to a device, and files that cannot be read.
 
         Raises:
-            BadInputError: the name is neither `local` nor an SSH address, or a file that the user names is missing.
+            BadInputError: the name is none of a device, its profile cannot be used, a word is unknown, or a file that
+                the user names is missing.
         """
-        if self.name != LOCAL and not self.name.startswith("ssh://"):
-            raise BadInputError(f"unknown device {self.name!r}: give {LOCAL} or ssh://user@host:port")
-        if self.name != LOCAL:
-            parse_address(self.name)
-        for option, file in (("--identity", self.identity), ("--known-hosts", self.known_hosts)):
+        if self.runtime_from not in (None, *SOURCES):
+            raise BadInputError(f"--runtime-from takes {' or '.join(SOURCES)}, not {self.runtime_from!r}")
+        if self.profile_name is not None and self.name != LOCAL and not self.name.startswith(_SSH):
+            raise BadInputError(
+                f"the device {self.name} is a profile: --profile goes with ssh://user@host:port or local"
+            )
+        for option, file in (("--identity", self.identity), ("--ssh-config", self.ssh_config)):
             if file is not None:
                 _require_readable(option, file)
+        # The first key of all makes the file.
+        if self.known_hosts is not None and (self.known_hosts.exists() or not self.accept_new_host_key):
+            _require_readable("--known-hosts", self.known_hosts)
+        # Read at once: what cannot be used is told before any work.
+        _ = self.profile
+        if not self.is_local:
+            self.route()
+
+    @cached_property
+    def profile(self) -> DeviceProfile:
+        """What is known of the device.
+
+        Raises:
+            BadInputError: there is no such profile, or it cannot be used.
+        """
+        if self.name.startswith(_SSH) and self.profile_name is None:
+            return DeviceProfile()
+        return read_profile(find_profile(self.profile_name or self.name))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the very machine."""
+        return self.name == LOCAL or (not self.name.startswith(_SSH) and self.profile.reach.way == LOCAL)
 
     @property
     def interpreter(self) -> str:
         """The Python program to run on the device."""
-        return self.python or (sys.executable if self.name == LOCAL else "python3")
+        return self.python or self.profile.python.interpreter or (sys.executable if self.is_local else "python3")
+
+    @property
+    def wanted_cluster(self) -> Cluster:
+        """The processors to pin to, unless the user names them by number."""
+        return self.cluster or self.profile.measure.cluster
+
+    def route(self) -> Route:
+        """Return the servers on the way to a device that is reached over SSH.
+
+        Raises:
+            BadInputError: the address or the SSH configuration cannot be used.
+        """
+        if self.name.startswith(_SSH):
+            address, port_given = parse_address(self.name), names_port(self.name)
+        else:
+            address, port_given = self.profile.reach.ssh_address(), self.profile.reach.port is not None
+        route = SshConfiguration(self.ssh_config).route_to(address, port_given)
+        return with_choices(route, self.identity, self.known_hosts)
 
 
 def _require_readable(option: str, file: Path) -> None:
@@ -62,16 +122,34 @@ def _require_readable(option: str, file: Path) -> None:
         raise BadInputError(f"{option} {file} cannot be read: {e.strerror or e}") from e
 
 
+def local_root() -> Path:
+    """Return the working root of the local device."""
+    return cache_folder() / "device"
+
+
 Connect = Callable[[Device], Transport]
 
 
 def connect(device: Device) -> Transport:
-    """Open the way to a device; the caller closes it.
+    """Open the way to a device; the caller closes it. Host keys are verified, new ones refused: see `meet`.
 
     Raises:
         TransportError: it cannot be reached, or its host key is unknown or has changed.
     """
-    if device.name == LOCAL:
-        return LocalTransport(cache_folder() / "device")
-    address = parse_address(device.name)
-    return SshTransport.connect(address, identity=device.identity, known_hosts=device.known_hosts)
+    if device.is_local:
+        return LocalTransport(local_root())
+    return SshTransport.through(device.route())
+
+
+def meet(device: Device) -> list[str]:
+    """Accept the host keys of servers that were never met, if the user wants that; every later way there is strict.
+
+    Returns:
+        A sentence for each key that was accepted.
+
+    Raises:
+        TransportError: a server cannot be reached, or shows a key that is not the one of before.
+    """
+    if device.is_local or not device.accept_new_host_key:
+        return []
+    return introduce(device.route())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from profiler_agent.records import Job, format_job
 from searcher.devices.deploy import DevicePython
-from searcher.devices.transport import Transport, TransportError, printable
+from searcher.devices.transport import Transport, TransportError, printable, whole_answer
 
 # `agent job follow` ends with it when the agent died; the job goes on when it is started again.
 BROKEN_STATUS = 75
@@ -91,7 +91,7 @@ class DeviceJob:
         return self._answered(transport, ("cancel", self.folder))
 
     def _answered(self, transport: Transport, arguments: tuple[str, ...], standard_input: bytes = b"") -> JobState:
-        lines = list(self.python.run_agent(transport, ("job", *arguments), standard_input))
+        lines = whole_answer(self.python.run_agent(transport, ("job", *arguments), standard_input))
         try:
             told = json.loads(lines[-1])
             state, status, boot_id, events = (told[name] for name in ("state", "status", "boot_id", "events"))

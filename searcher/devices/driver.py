@@ -1,4 +1,4 @@
-"""Runs one job on a device: brings agent and models there, starts the job, and follows it through lost links."""
+"""Runs one job on a device: brings what it needs there, starts the job, and follows it through lost links."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from searcher.devices.answers import DeviceAnswerError, checked
 from searcher.devices.deploy import DevicePython, deploy_agent, deploy_models
 from searcher.devices.device_job import BROKEN_STATUS, DeviceJob
 from searcher.devices.link import Link
+from searcher.devices.prepare import PythonSetup, prepare_python
 from searcher.devices.transport import RemoteProgramError, UnreachableError
 from searcher.errors import SearcherError
 
@@ -40,7 +41,7 @@ class Assignment:
     outlives_interrupts: bool = False
 
 
-def measure_on(link: Link, interpreter: str, assignment: Assignment) -> Iterator[Event]:
+def measure_on(link: Link, setup: PythonSetup, assignment: Assignment) -> Iterator[Event]:
     """Measure models on a device and yield the agent's events as they come.
 
     The agent works on the device by itself. When the link is lost it is opened again, and when the agent or the machine
@@ -48,15 +49,17 @@ def measure_on(link: Link, interpreter: str, assignment: Assignment) -> Iterator
 
     Args:
         link: the way to the device.
-        interpreter: the Python there that has numpy and a runtime.
+        setup: the Python there, and where its runtime comes from.
         assignment: what to measure, and how.
 
     Raises:
-        TransportError: the link failed for good, another job has the device, or the agent ended with an error.
+        TransportError: the link failed for good, the Python there cannot measure, another job has the device, or the
+            agent ended with an error.
+        NoWheelsError: the runtime cannot be had for that Python.
         BadInputError: the agent refused the job: an unknown runtime, say.
         DeviceAnswerError: an answer is no record of the protocol, or not of this job.
     """
-    python, paths = _brought(link, interpreter, assignment.models)
+    python, paths = _brought(link, setup, assignment)
     # A job's files are named from its own folder, two below the working root.
     blocks = tuple(JobBlock(model.name, f"../../{paths[model.name]}", model.sha256) for model in assignment.models)
     job = Job(assignment.job_id, blocks, assignment.settings, assignment.budget_s)
@@ -78,12 +81,12 @@ def job_on(link: Link, interpreter: str, job_id: str) -> DeviceJob:
     return DeviceJob(job_id, DevicePython(interpreter, (deploy_agent(link.transport, interpreter),)))
 
 
-def _brought(link: Link, interpreter: str, models: Sequence[ExportedModel]) -> tuple[DevicePython, dict[str, str]]:
-    """Bring agent and models to the device; what was there when a link was lost is not sent again."""
+def _brought(link: Link, setup: PythonSetup, assignment: Assignment) -> tuple[DevicePython, dict[str, str]]:
+    """Bring agent, runtime and models to the device; what was there when a link was lost is not sent again."""
     while True:
         try:
-            agent = deploy_agent(link.transport, interpreter)
-            return DevicePython(interpreter, (agent,)), deploy_models(link.transport, models)
+            python = prepare_python(link.transport, setup, assignment.settings.runtime)
+            return python, deploy_models(link.transport, assignment.models)
         except UnreachableError as e:
             link.reconnect(e)
 

@@ -36,6 +36,7 @@ class BoardEntry:
         identity: a private key file; relative to the fleet's file.
         known_hosts: a file of host keys, likewise.
         python: the Python there.
+        profile: the device profile of a board that is named by its address.
     """
 
     device: str
@@ -43,6 +44,7 @@ class BoardEntry:
     identity: str | None = None
     known_hosts: str | None = None
     python: str | None = None
+    profile: str | None = None
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -130,6 +132,7 @@ def _device(entry: BoardEntry, folder: Path, usual: Device) -> Device:
         usual,
         name=entry.device,
         python=entry.python or usual.python,
+        profile_name=entry.profile or usual.profile_name,
         identity=file(entry.identity, usual.identity),
         known_hosts=file(entry.known_hosts, usual.known_hosts),
     )
@@ -224,7 +227,7 @@ def _line_of(text: str, place: Place) -> int | None:
 def _reason(error: ErrorDetails) -> str:
     name = error["loc"][-1] if error["loc"] else ""
     if error["type"] == "unexpected_keyword_argument":
-        return f"a board has device, name, identity, known_hosts and python, and no {name}"
+        return f"a board has device, name, identity, known_hosts, python and profile, and no {name}"
     if error["type"] in ("missing", "missing_argument"):
         return f"{name} is missing"
     return error["msg"].removeprefix("Value error, ").lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +24,18 @@ _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What a known_hosts file says about one server.
+    """What known_hosts files say about one server.
 
     Attributes:
         address: the server.
-        file: the known_hosts file; it need not exist.
+        name: what the files call it.
+        file: the first known_hosts file, where new keys go; it need not exist.
         trusted: the keys that the server may show.
         revoked: the keys that it must never show.
     """
 
     address: SshAddress
+    name: str
     file: Path
     trusted: tuple[paramiko.PKey, ...]
     revoked: tuple[paramiko.PKey, ...]
@@ -59,17 +62,50 @@ class KnownKeys:
         if key not in self.trusted:
             raise HostKeyError(self._changed(key))
 
+    def remember(self, key: paramiko.PKey) -> str | None:
+        """Write the key of a server that was never met into the file; every other key is judged by `verify`.
+
+        The line is appended in one write and synced, so that no other line is ever lost; the name in it is hashed if
+        the file's other names are.
+
+        Returns:
+            A sentence that tells the key's fingerprint; None where the key was known.
+
+        Raises:
+            HostKeyError: the file cannot be written, or `verify` refuses the key.
+        """
+        if self.trusted or key in self.revoked:
+            self.verify(key)
+            return None
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            with open(descriptor, "r+b", buffering=0) as file:
+                present = file.readall() or b""
+                file.write(self._line(key, present))
+                os.fsync(descriptor)
+        except OSError as e:
+            raise HostKeyError(f"the new host key cannot be written to {self.file}: {e.strerror or e}") from e
+        return f"accepted the new host key of {self.address} ({_named(key)}) and wrote it to {self.file}"
+
+    def _line(self, key: paramiko.PKey, present: bytes) -> bytes:
+        hashed = any(line.startswith(b"|1|") for line in present.splitlines())
+        name = HostKeys.hash_host(self.name) if hashed else self.name
+        gap = "" if not present or present.endswith(b"\n") else "\n"
+        return f"{gap}{name} {key.get_name()} {key.get_base64()}\n".encode()
+
     def _unknown(self, key: paramiko.PKey) -> str:
         port = "" if self.address.port == DEFAULT_PORT else f"-p {self.address.port} "
         scan = f"ssh-keyscan {port}{shlex.quote(self.address.host)} >> {shlex.quote(str(self.file))}"
         return (
             f"the host key of {self.address} is unknown ({_named(key)}): compare the fingerprint with that on the"
-            f" device (ssh-keygen -lf on its /etc/ssh/ssh_host_*_key.pub), then add it with: {scan}"
+            " device (ssh-keygen -lf on its /etc/ssh/ssh_host_*_key.pub), then connect once with --accept-new-host-key,"
+            f" or add it with: {scan}"
         )
 
     def _changed(self, key: paramiko.PKey) -> str:
         expected = " or ".join(_named(known) for known in self.trusted)
-        remove = f"ssh-keygen -f {shlex.quote(str(self.file))} -R {shlex.quote(self.address.host_key_name)}"
+        remove = f"ssh-keygen -f {shlex.quote(str(self.file))} -R {shlex.quote(self.name)}"
         return (
             f"THE HOST KEY OF {self.address} HAS CHANGED, which may be an attack on the connection: expected"
             f" {expected} from {self.file}, got {_named(key)}; nothing was sent; only if you know why it changed,"
@@ -77,29 +113,43 @@ class KnownKeys:
         )
 
 
-def known_keys(address: SshAddress, file: Path | None) -> KnownKeys:
-    """Read what a known_hosts file (`~/.ssh/known_hosts` unless given) says about a server.
+def known_keys(
+    address: SshAddress, files: Path | Sequence[Path] | None, name: str | None = None, *, may_lack: bool = False
+) -> KnownKeys:
+    """Read what known_hosts files (`~/.ssh/known_hosts` unless given) say about a server.
 
     Lines that cannot be read are passed over: a key that is not understood is not trusted.
 
+    Args:
+        address: the server.
+        files: one file or several.
+        name: what they call the server, where that is not its address.
+        may_lack: whether files that were named need not exist.
+
     Raises:
-        HostKeyError: the file was named but cannot be read, or it exists and may not be read.
+        HostKeyError: a file was named but does not exist, or it exists and may not be read.
     """
-    path = file or Path(os.path.expanduser("~/.ssh/known_hosts"))
+    named = [files] if isinstance(files, Path) else list(files or ())
+    paths = named or [Path(os.path.expanduser("~/.ssh/known_hosts"))]
+    wanted = name or address.host_key_name
+    keys: dict[str, list[paramiko.PKey]] = {"": [], "@revoked": []}
+    for path in paths:
+        for line in _known_lines(path, may_lack=may_lack or not named):
+            marker, entry = _parsed(line)
+            if entry is not None and marker in keys and _names_match(entry.hostnames, wanted):
+                keys[marker].append(entry.key)
+    return KnownKeys(address, wanted, paths[0], tuple(keys[""]), tuple(keys["@revoked"]))
+
+
+def _known_lines(path: Path, *, may_lack: bool) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError as e:
-        if file is not None:
-            raise HostKeyError(f"the known_hosts file {path} does not exist") from e
-        lines = []
+        if may_lack:
+            return []
+        raise HostKeyError(f"the known_hosts file {path} does not exist") from e
     except OSError as e:
         raise HostKeyError(f"the known_hosts file {path} cannot be read: {e.strerror}") from e
-    keys: dict[str, list[paramiko.PKey]] = {"": [], "@revoked": []}
-    for line in lines:
-        marker, entry = _parsed(line)
-        if entry is not None and marker in keys and _names_match(entry.hostnames, address.host_key_name):
-            keys[marker].append(entry.key)
-    return KnownKeys(address, path, tuple(keys[""]), tuple(keys["@revoked"]))
 
 
 def _parsed(line: str) -> tuple[str, HostKeyEntry | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shlex
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -43,6 +44,32 @@ def explained(connection: paramiko.Transport, device: str, purpose: str) -> Iter
         raise TransportError(f"{device} could not {purpose}: {reason}") from e
 
 
+@contextlib.contextmanager
+def answered(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
+    """Give a request on a channel, for whose answer paramiko would wait for ever, a time-out.
+
+    Raises:
+        TimeoutError: there was no answer in time; the channel is closed.
+    """
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        channel.close()
+
+    impatience = threading.Timer(timeout_s, give_up)
+    impatience.daemon = True
+    impatience.start()
+    try:
+        yield
+    except LINK_FAILURES as e:
+        if late.is_set():
+            raise TimeoutError from e
+        raise
+    finally:
+        impatience.cancel()
+
+
 class DeviceFiles:
     """The files below a folder on a device, which both `SshTransport` and its programs work in.
 
@@ -57,10 +84,15 @@ class DeviceFiles:
         with explained(connection, device, "offer SFTP, which files are sent by"):
             channel = connection.open_session()
             channel.settimeout(timeout_s)
-            channel.invoke_subsystem("sftp")
+            with answered(channel, timeout_s):
+                channel.invoke_subsystem("sftp")
             self._sftp = paramiko.SFTPClient(channel)
             # The login shell's idea of home may differ from the SFTP server's; an absolute folder is one for both.
-            self.root = PurePosixPath(self._sftp.normalize(".")) / root
+            home = self._sftp.normalize(".")
+        # The name stands in messages and commands from here on.
+        if not home.isprintable() or not home.startswith("/"):
+            raise TransportError(f"{device} calls its home folder {printable(home)[:80]!r}, which is no path")
+        self.root = PurePosixPath(home) / root
 
     def exists(self, path: str) -> bool:
         """Say whether a file or folder is there; see `Transport.exists`."""
@@ -143,7 +175,8 @@ def _free_bytes(connection: paramiko.Transport, folder: PurePosixPath) -> int | 
     try:
         with connection.open_session() as channel:
             channel.settimeout(_DF_TIMEOUT_S)
-            channel.exec_command(shlex.join(["df", "-Pk", str(folder)]))
+            with answered(channel, _DF_TIMEOUT_S):
+                channel.exec_command(shlex.join(["df", "-Pk", str(folder)]))
             answer = channel.makefile("rb").read(CHUNK_BYTES)
         return int(answer.splitlines()[-1].split()[3]) * 1024
     except (*LINK_FAILURES, ValueError, IndexError):

@@ -10,9 +10,10 @@ from pathlib import Path
 import paramiko
 
 from searcher.devices import transport
-from searcher.devices.sftp import DeviceFiles, explained
+from searcher.devices.sftp import DeviceFiles, answered, explained
 from searcher.devices.ssh_address import SshAddress, parse_address
-from searcher.devices.ssh_login import LINK_FAILURES, log_in
+from searcher.devices.ssh_login import ANSWER_S, LINK_FAILURES, log_in
+from searcher.devices.ssh_route import Hop, Route
 from searcher.devices.transport import (
     CHUNK_BYTES,
     NO_VARIABLES,
@@ -32,9 +33,13 @@ __all__ = [
     "SshAddress",
     "SshTransport",
     "UnreachableError",
+    "introduce",
     "parse_address",
     "remote_command",
 ]
+
+_ROOT = ".cache/profiler-agent"
+_TIMEOUT_S = 10.0
 
 # What paramiko reports for a command that was killed, shell and all, or whose end was never told.
 _NO_STATUS = -1
@@ -102,10 +107,17 @@ def remote_command(
 
 
 class SshTransport:
-    """Runs programs on a device over one SSH connection, below a folder there; fits `Transport`."""
+    """Runs programs on a device over one SSH connection, below a folder there; fits `Transport`.
 
-    def __init__(self, connection: paramiko.Transport, address: SshAddress, files: DeviceFiles) -> None:
-        self._connection = connection
+    Args:
+        connections: those on the way, which are closed with this; the last one leads to the device.
+        address: of the device.
+        files: below the folder, over the last connection.
+    """
+
+    def __init__(self, connections: Sequence[paramiko.Transport], address: SshAddress, files: DeviceFiles) -> None:
+        self._connections = tuple(connections)
+        self._connection = connections[-1]
         self._address = address
         self._files = files
 
@@ -116,31 +128,48 @@ class SshTransport:
         *,
         identity: Path | None = None,
         known_hosts: Path | None = None,
-        root: str = ".cache/profiler-agent",
-        timeout_s: float = 10,
+        root: str = _ROOT,
+        timeout_s: float = _TIMEOUT_S,
     ) -> SshTransport:
-        """Log in to a device with a key, its host key verified; `log_in` tells which keys are tried.
+        """Log in to a device with a key, without looking into the user's SSH configuration; see `through`.
 
         Args:
             address: the server and the user.
             identity: a private key file; without one, ssh-agent and `~/.ssh` are asked.
             known_hosts: the file of host keys; `~/.ssh/known_hosts` unless given.
+            root: the working root on the device.
+            timeout_s: the longest wait for each step.
+        """
+        files = () if known_hosts is None else (known_hosts,)
+        return cls.through(
+            (Hop(address, known_hosts=files, known_hosts_demanded=True, identity=identity),),
+            root=root,
+            timeout_s=timeout_s,
+        )
+
+    @classmethod
+    def through(cls, route: Route, *, root: str = _ROOT, timeout_s: float = _TIMEOUT_S) -> SshTransport:
+        """Log in to the last of several servers by way of the others, with keys, every host key verified.
+
+        Args:
+            route: the servers; the last one is the device.
             root: the working root on the device, relative to the user's home folder there, or absolute.
             timeout_s: the longest wait for each step of connecting and for each answer of SFTP, in seconds.
 
         Raises:
-            UnreachableError: nothing that speaks SSH answers there.
-            HostKeyError: the server's key is unknown, revoked or changed.
-            AuthenticationError: the key cannot be read, or the server accepts none.
-            TransportError: the server offers no SFTP.
+            UnreachableError: nothing that speaks SSH answers at one of them.
+            HostKeyError: a server's key is unknown, revoked or changed.
+            AuthenticationError: a key cannot be read, or a server accepts none.
+            TransportError: the device offers no SFTP.
         """
-        connection = log_in(address, identity, known_hosts, timeout_s)
+        connections = log_in(route, timeout_s)
+        address = route[-1].address
         try:
-            files = DeviceFiles(connection, str(address), root, timeout_s)
+            files = DeviceFiles(connections[-1], str(address), root, timeout_s)
         except BaseException:
-            connection.close()
+            _close(connections)
             raise
-        return cls(connection, address, files)
+        return cls(connections, address, files)
 
     @property
     def description(self) -> str:
@@ -178,12 +207,32 @@ class SshTransport:
     def _start(self, command: str, program: str) -> paramiko.Channel:
         with explained(self._connection, self.description, f"run {program}"):
             channel = self._connection.open_session()
-            channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
+            with answered(channel, ANSWER_S):
+                channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
             return channel
 
     def close(self) -> None:
         """Close the connection; programs that still run over it are ended by the device."""
-        self._connection.close()
+        _close(self._connections)
+
+
+def introduce(route: Route, timeout_s: float = _TIMEOUT_S) -> list[str]:
+    """Meet the servers of a route for the first time: keys of those that are not known are accepted and written down.
+
+    Returns:
+        A sentence for each key that was accepted.
+
+    Raises:
+        TransportError: as for `SshTransport.through`; keys that are not those of before are refused here too.
+    """
+    accepted: list[str] = []
+    _close(log_in(route, timeout_s, accepted))
+    return accepted
+
+
+def _close(connections: Sequence[paramiko.Transport]) -> None:
+    for connection in reversed(connections):
+        connection.close()
 
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:

@@ -63,6 +63,11 @@ def parse_address(text: str) -> SshAddress:
     return SshAddress(_user(text, parts), _host(text, parts), port or DEFAULT_PORT)
 
 
+def names_port(text: str) -> bool:
+    """Say whether a valid address names its port; else that of the SSH configuration counts."""
+    return urlsplit(text).port is not None
+
+
 def _user(text: str, parts: SplitResult) -> str | None:
     if parts.password is not None:
         raise _bad(text, "a password does not belong in an address; use a key")

@@ -1,14 +1,17 @@
 """Opening a verified, authenticated SSH connection; each way it can fail ends in one sentence that says what to do.
 
-Only keys are used, never a password: from a given file and ssh-agent, or from ssh-agent and `~/.ssh`.
+Only keys are used, never a password: from a given file and ssh-agent, or from ssh-agent and the SSH configuration's
+or the usual files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +20,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from searcher.devices.host_keys import KnownKeys, known_keys
 from searcher.devices.ssh_address import SshAddress
-from searcher.devices.transport import AuthenticationError, UnreachableError, printable
+from searcher.devices.ssh_route import Hop, Route
+from searcher.devices.transport import AuthenticationError, UnreachableError, printable, start_thread
 
-KEEP_ALIVE_S = 15
+# How often a server is asked whether it is there, and how long its answer may take: a dead link, or a server that
+# hangs while its kernel still acknowledges, is noticed within their sum.
+KEEP_ALIVE_S = 15.0
+ANSWER_S = 45.0
 
 # A link over which nothing is acknowledged for this long is given up, instead of after the kernel's 15 minutes.
 LINK_TIMEOUT_S = 60
@@ -33,34 +40,64 @@ _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def log_in(
-    address: SshAddress, identity: Path | None, known_hosts: Path | None, timeout_s: float
-) -> paramiko.Transport:
-    """Connect to a server, verify its host key, and log in with a key.
+def log_in(route: Route, timeout_s: float, accepted: list[str] | None = None) -> tuple[paramiko.Transport, ...]:
+    """Connect to a server by way of others, verify each one's host key, and log in with keys.
 
     Args:
-        address: the server and the user.
-        identity: a private key file; without one, the usual keys in `~/.ssh` are tried. ssh-agent's always are.
-        known_hosts: the file of host keys; `~/.ssh/known_hosts` unless given.
+        route: the servers in the order in which they are met.
         timeout_s: the longest wait for each step, in seconds.
+        accepted: where a server's key that no known_hosts file holds is to be trusted and written into the first
+            file: takes a sentence for each. None refuses such servers.
+
+    Returns:
+        The connections to close, in the route's order; the last one leads to the route's end.
 
     Raises:
-        UnreachableError: nothing that speaks SSH answers there.
-        HostKeyError: the server's key is unknown, revoked or changed.
-        AuthenticationError: the key cannot be read, or the server accepts none.
+        UnreachableError: nothing that speaks SSH answers at one of the servers.
+        HostKeyError: a server's key is unknown, revoked or changed.
+        AuthenticationError: a key cannot be read, or a server accepts none.
     """
-    known = known_keys(address, known_hosts)
-    user = address.user or _local_user(address)
-    connection = paramiko.Transport(_dial(address, timeout_s))
-    try:
-        _agree(connection, known, timeout_s)
-        known.verify(connection.get_remote_server_key())
-        _KeyLogin(connection, address, user).attempt(identity)
-        connection.set_keepalive(KEEP_ALIVE_S)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    with contextlib.ExitStack() as unfinished:
+        connections: list[paramiko.Transport] = []
+        for hop in route:
+            wait_s = hop.timeout_s or timeout_s
+            link = _tunnel(connections[-1], hop, wait_s) if connections else _dial(hop.address, wait_s)
+            connection = paramiko.Transport(link)
+            unfinished.callback(connection.close)
+            _enter(connection, hop, wait_s, accepted)
+            connections.append(connection)
+        unfinished.pop_all()
+    last = connections[-1]
+    start_thread(lambda: _watch(last))
+    return tuple(connections)
+
+
+def _enter(connection: paramiko.Transport, hop: Hop, timeout_s: float, accepted: list[str] | None) -> None:
+    may_lack = accepted is not None or not hop.known_hosts_demanded
+    known = known_keys(hop.address, hop.known_hosts, hop.key_name, may_lack=may_lack)
+    user = hop.address.user or _local_user(hop.address)
+    _agree(connection, known, timeout_s)
+    key = connection.get_remote_server_key()
+    if accepted is None:
+        known.verify(key)
+    elif (sentence := known.remember(key)) is not None:
+        accepted.append(sentence)
+    _KeyLogin(connection, hop, user).attempt()
+
+
+def _watch(connection: paramiko.Transport) -> None:
+    """Close a connection whose server stops answering; ends with the connection."""
+    while True:
+        connection.join(KEEP_ALIVE_S)
+        if not connection.is_alive():
+            return
+        impatience = threading.Timer(ANSWER_S, connection.close)
+        impatience.daemon = True
+        impatience.start()
+        # A server that knows no such request says so, which is an answer too.
+        with contextlib.suppress(*LINK_FAILURES):
+            connection.global_request("keepalive@openssh.com", wait=True)
+        impatience.cancel()
 
 
 def _local_user(address: SshAddress) -> str:
@@ -90,6 +127,14 @@ def _dial(address: SshAddress, timeout_s: float) -> socket.socket:
     return link
 
 
+def _tunnel(through: paramiko.Transport, hop: Hop, timeout_s: float) -> paramiko.Channel:
+    target = (hop.address.host, hop.address.port)
+    try:
+        return through.open_channel("direct-tcpip", target, ("127.0.0.1", 0), timeout=timeout_s)
+    except LINK_FAILURES as e:
+        raise UnreachableError(f"{hop.address} cannot be reached through the jump host: {printable(str(e))}") from e
+
+
 def _agree(connection: paramiko.Transport, known: KnownKeys, timeout_s: float) -> None:
     """Exchange keys with the server, which proves that it owns the host key it shows."""
     connection.banner_timeout = timeout_s
@@ -103,7 +148,7 @@ def _agree(connection: paramiko.Transport, known: KnownKeys, timeout_s: float) -
         # start_client returns silently when its time is over; asking for the key then fails.
         connection.get_remote_server_key()
     except paramiko.ssh_exception.IncompatiblePeer as e:
-        raise UnreachableError(f"{known.address} and this machine share no SSH algorithm: {e}") from e
+        raise UnreachableError(f"{known.address} and this machine share no SSH algorithm: {printable(str(e))}") from e
     except LINK_FAILURES as e:
         raise UnreachableError(
             f"what listens at {known.address} does not answer as an SSH server: {printable(str(e))}"
@@ -113,13 +158,13 @@ def _agree(connection: paramiko.Transport, known: KnownKeys, timeout_s: float) -
 class _KeyLogin:
     """One login with all keys there are, remembering what became of each."""
 
-    def __init__(self, connection: paramiko.Transport, address: SshAddress, user: str) -> None:
+    def __init__(self, connection: paramiko.Transport, hop: Hop, user: str) -> None:
         self._connection = connection
-        self._address = address
+        self._hop = hop
         self._user = user
         self._tried: list[str] = []
 
-    def attempt(self, identity: Path | None) -> None:
+    def attempt(self) -> None:
         """Offer the keys one by one until the server is content.
 
         Raises:
@@ -127,7 +172,7 @@ class _KeyLogin:
         """
         agent = _agent()
         try:
-            for label, key in self._keys(identity, agent.get_keys() if agent else ()):
+            for label, key in self._keys(agent.get_keys() if agent else ()):
                 if self._accepts(label, key):
                     return
         finally:
@@ -135,18 +180,19 @@ class _KeyLogin:
                 agent.close()
         raise self._refused("; ".join(self._tried) or "there is no key in ssh-agent nor in ~/.ssh")
 
-    def _keys(
-        self, identity: Path | None, agent_keys: tuple[paramiko.AgentKey, ...]
-    ) -> Iterator[tuple[str, paramiko.PKey]]:
+    def _keys(self, agent_keys: tuple[paramiko.AgentKey, ...]) -> Iterator[tuple[str, paramiko.PKey]]:
+        identity = self._hop.identity
         if identity is not None:
             # An encrypted file is no obstacle when ssh-agent, which may hold its key, has something to offer.
             key = self._load(identity, must_load=not agent_keys)
             if key is not None:
                 yield f"the key {identity}", key
+        chosen = _public_keys(self._hop.identities) if self._hop.only_identities else None
         for agent_key in agent_keys:
-            yield f"ssh-agent's key {printable(agent_key.comment) or agent_key.fingerprint}", agent_key
-        for name in _DEFAULT_KEYS if identity is None else ():
-            path = Path(os.path.expanduser("~/.ssh")) / name
+            if chosen is None or agent_key.get_base64() in chosen:
+                yield f"ssh-agent's key {printable(agent_key.comment) or agent_key.fingerprint}", agent_key
+        usual = tuple(Path(os.path.expanduser("~/.ssh")) / name for name in _DEFAULT_KEYS)
+        for path in (self._hop.identities or usual) if identity is None else ():
             if path.exists() and (key := self._load(path, must_load=False)) is not None:
                 yield f"the key {path}", key
 
@@ -186,7 +232,16 @@ class _KeyLogin:
         return True
 
     def _refused(self, reason: str) -> AuthenticationError:
-        return AuthenticationError(f"{self._address} does not let the user {self._user!r} in: {reason}")
+        return AuthenticationError(f"{self._hop.address} does not let the user {self._user!r} in: {reason}")
+
+
+def _public_keys(identities: tuple[Path, ...]) -> set[str]:
+    """Return the public halves of key files, in base64, as far as they lie beside them."""
+    found = set()
+    for path in identities:
+        with contextlib.suppress(OSError, IndexError):
+            found.add(Path(f"{path}.pub").read_text(encoding="utf-8", errors="replace").split()[1])
+    return found
 
 
 def _agent() -> paramiko.Agent | None:

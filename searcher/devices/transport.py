@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,6 +17,10 @@ NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 CHUNK_BYTES = 64 * 1024
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
+# Far more than the longest job tells; a program that says more has lost its mind.
+OUTPUT_LIMIT_BYTES = 1024 * 1024 * 1024
+# For answers that are kept as a whole, such as a description of the machine.
+ANSWER_LIMIT_BYTES = 4 * 1024 * 1024
 ERROR_TAIL_BYTES = 64 * 1024
 
 # How long a program may take to end itself when it is told to, before it is killed.
@@ -117,7 +122,8 @@ class Transport(Protocol):
         Raises:
             RemoteProgramError: the program ended with a status other than zero, after all its lines.
             UnreachableError: the link was lost.
-            TransportError: a line is longer than `LINE_LIMIT_BYTES`, or the arguments cannot be passed.
+            TransportError: a line is longer than `LINE_LIMIT_BYTES`, all lines are longer than `OUTPUT_LIMIT_BYTES`,
+                or the arguments cannot be passed.
         """
         ...
 
@@ -155,18 +161,25 @@ def check_program(arguments: Sequence[str], environment: Mapping[str, str]) -> N
             raise TransportError(f"a NUL character cannot be passed to a program: {text!r}")
 
 
-def split_lines(read: Callable[[], bytes], limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[str]:
+def split_lines(
+    read: Callable[[], bytes], limit_bytes: int = LINE_LIMIT_BYTES, output_limit_bytes: int = OUTPUT_LIMIT_BYTES
+) -> Iterator[str]:
     """Yield the lines of a byte stream, without their newline, as soon as each is whole.
 
     Args:
         read: gives the next bytes, at least one; none at the end of the stream.
         limit_bytes: the longest line that is accepted.
+        output_limit_bytes: the most that is accepted in all.
 
     Raises:
-        TransportError: a line is longer; a device must not be able to fill the host's memory.
+        TransportError: a line or the whole is longer; a device must not be able to fill the host's memory.
     """
     pending = bytearray()
+    received = 0
     while chunk := read():
+        received += len(chunk)
+        if received > output_limit_bytes:
+            raise TransportError(f"the device sent more than {output_limit_bytes} bytes for one answer")
         first, *others = chunk.split(b"\n")
         pending += first
         for start_of_next in others:
@@ -176,6 +189,23 @@ def split_lines(read: Callable[[], bytes], limit_bytes: int = LINE_LIMIT_BYTES) 
         _check_length(pending, limit_bytes)
     if pending:
         yield pending.decode("utf-8", errors="replace")
+
+
+def whole_answer(lines: Generator[str, None, None], limit_bytes: int = ANSWER_LIMIT_BYTES) -> list[str]:
+    """Return all lines of a program whose answer is short; the program ends in any case.
+
+    Raises:
+        TransportError: they are too long, or what `Transport.run` raises.
+    """
+    kept: list[str] = []
+    length = 0
+    with contextlib.closing(lines):
+        for line in lines:
+            length += len(line) + 1
+            if length > limit_bytes:
+                raise TransportError(f"the device sent more than {limit_bytes} bytes for a short answer")
+            kept.append(line)
+    return kept
 
 
 def _check_length(line: bytearray, limit_bytes: int) -> None:

@@ -128,6 +128,7 @@ def profile_shards(
     shards = _Shards(requests, plans, target, folder, required, History(), connect, standings)
     began_s = time.monotonic()
     standard = yield from _agreed(shards)
+    shards = _with_chosen_processors(shards)
     parts = [] if standard is None else (yield from _measured(shards, standard))
     return _finished(shards, parts, standard, time.monotonic() - began_s)
 
@@ -142,6 +143,18 @@ def _agreed(shards: _Shards) -> Work[Standard | None]:
             shards.standings[name].fall(LEFT_OUT, objection)
             yield _note(shards, (), f"{name} is left out: {objection}")
     return standard
+
+
+def _with_chosen_processors(shards: _Shards) -> _Shards:
+    """Let every board keep the processors that were chosen there for its probe."""
+    requests, plans = dict(shards.requests), dict(shards.plans)
+    for name in shards.sound():
+        probe = shards.history.latest(shards.path(_PROBE, name))
+        if probe is not None:
+            settings = replace(requests[name].settings, affinity=probe.plan.settings.affinity)
+            requests[name] = replace(requests[name], settings=settings)
+            plans[name] = replace(plans[name], settings=settings)
+    return replace(shards, requests=requests, plans=plans)
 
 
 def _measured(shards: _Shards, standard: Standard) -> Work[list[Part]]:

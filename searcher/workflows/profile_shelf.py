@@ -14,6 +14,7 @@ from searcher.reports.shelf import COMPLETE, FAILED, BoardReport, ShelfReport
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import Plan
 from searcher.workflows.make_table import Target
+from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.profile_space import ProfileRequest, plan_job, profile_planned
 from searcher.workflows.progress import Work
 from searcher.workflows.side_by_side import PATIENCE_S, InterruptedTogetherError, Outcome, side_by_side
@@ -95,13 +96,18 @@ def measured_together(
     Raises:
         InterruptedTogetherError: the user interrupted; its notes say which jobs go on.
     """
-    works = {name: profile_planned(order.request, order.plan, history, connect) for name, order in orders.items()}
+    works = {name: _on_board(order, history, connect) for name, order in orders.items()}
     try:
         return (yield from side_by_side(works, patience_s=patience_s))
     except InterruptedTogetherError as e:
         for name in e.silent:
             e.add_note(f"{name}: {_way_on(history.unfinished(orders[name].request.table), patience_s)}")
         raise
+
+
+def _on_board(order: Order, history: History, connect: Connect) -> Work[LookupTable]:
+    settings = yield from prepare_device(order.request.device, order.plan.settings, connect)
+    return (yield from profile_planned(order.request, replace(order.plan, settings=settings), history, connect))
 
 
 def _way_on(begun: JobRecord | None, patience_s: float) -> str:

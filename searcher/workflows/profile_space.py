@@ -17,6 +17,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import Plan, is_same_request, require_same_request
 from searcher.workflows.make_table import Target
+from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.run_job import run_job
@@ -62,12 +63,13 @@ def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[L
         SearcherError: the device cannot be reached or a block cannot be measured; no table is written.
     """
     Target(request.table, request.overwrite).require_usable()
-    plan = yield from plan_job(request.space, request.device.name, request.settings, request.budget_s, request.data)
+    settings = yield from prepare_device(request.device, request.settings, connect)
+    plan = yield from plan_job(request.space, request.device.name, settings, request.budget_s, request.data)
     return (yield from profile_planned(request, plan, History(), connect))
 
 
 def profile_planned(request: ProfileRequest, plan: Plan, history: History, connect: Connect) -> Work[LookupTable]:
-    """Measure blocks that are exported already, as `profile_space` does.
+    """Measure blocks that are exported already, as `profile_space` does, on a device that is prepared.
 
     Args:
         request: what the plan was made for.

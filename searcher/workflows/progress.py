@@ -17,6 +17,8 @@ from searcher.tables.lookup_table import require_same_key
 
 Result = TypeVar("Result")
 
+# The stage before measuring: agent, runtime and files are brought, which takes long where a radio is slow.
+PREPARING = "prepare the device"
 MEASURING = "measure blocks"
 
 # A transaction for each event would cost more than all else; what a crash takes is told again.

@@ -7,12 +7,13 @@ from contextlib import closing, contextmanager, suppress
 
 from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError
 from searcher.devices.counting import CountingTransport, Sent
-from searcher.devices.device import LOCAL, Connect, Device
+from searcher.devices.device import Connect, Device
 from searcher.devices.device_job import CANCELLED_STATUS
 from searcher.devices.driver import Assignment, job_on, measure_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
 from searcher.devices.transport import RemoteProgramError, TransportError, UnreachableError
+from searcher.devices.wheels import NoWheelsError
 from searcher.errors import SearcherError
 from searcher.history.history import History
 from searcher.history.job_record import State
@@ -20,7 +21,7 @@ from searcher.tables.journal import JournalInUseError
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.tables.plan import Plan
 from searcher.workflows.make_table import Target, make_table, remembered
-from searcher.workflows.progress import Work
+from searcher.workflows.progress import PREPARING, Progress, Work
 
 
 def run_job(target: Target, plan: Plan, device: Device, history: History, connect: Connect) -> Work[LookupTable]:
@@ -43,17 +44,28 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         with _written_down(history, plan, outlives=False):
             table = yield from make_table(target, plan, remembered(plan, history), history)
         return table
-    interpreter = interpreter_for(device, plan.settings.runtime)
-    outlives = device.name != LOCAL
+    setup = python_setup(device, plan.settings.runtime, _settled_version(plan, target, history))
+    outlives = not device.is_local
     sent = Sent()
     with closing(Link(lambda: CountingTransport(connect(device), sent))) as link:
         history.begin(plan, device, target.path, overwrite=target.overwrite)
         assignment = Assignment(plan.models, plan.settings, plan.budget_s, plan.job_id, outlives)
         with _written_down(history, plan, outlives), _counted(history, plan, sent):
-            events = measure_on(link, interpreter, assignment)
+            yield Progress(PREPARING, 0, 1)
+            events = measure_on(link, setup, assignment)
+            yield Progress(PREPARING, 1, 1)
             with _ended_if_unusable(link, device, plan):
                 table = yield from make_table(target, plan, events, history, goes_on=True)
     return table
+
+
+def _settled_version(plan: Plan, target: Target, history: History) -> dict[str, str]:
+    """Return the runtime, with its version, that a job has begun with, or else that of the table to be replaced."""
+    record = history.known(plan.job_id)
+    if record is not None and record.table_key is not None:
+        return {record.table_key["runtime"]: record.table_key["runtime_version"]}
+    key = target.require_usable()
+    return {} if key is None else {key.runtime: key.runtime_version}
 
 
 @contextmanager
@@ -114,7 +126,7 @@ def _state_after(error: BaseException, history: History, plan: Plan, outlives: b
         return State.STOPPED if _has_begun(history, plan) else State.FAILED
     if isinstance(error, KeyMismatchError | MeasurementFailedError):
         return State.FAILED
-    if isinstance(error, DeviceAnswerError | TransportError):
+    if isinstance(error, DeviceAnswerError | TransportError | NoWheelsError):
         return State.STOPPED if _has_begun(history, plan) else State.FAILED
     # The user, or something on this host: the job itself is sound.
     if not outlives:

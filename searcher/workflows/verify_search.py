@@ -9,14 +9,15 @@ from profiler_agent.records import RecordError, Settings, parse_provider
 from searcher.artifacts import ExportedModel, cache_folder
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.driver import Assignment, measure_on
-from searcher.devices.environments import interpreter_for
 from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
+from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.prepare_exporter import prepare_exporter
-from searcher.workflows.progress import Progress, Work, follow_job, requiring_key
+from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, requiring_key
 
 _USUAL = Settings()
 
@@ -54,10 +55,14 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
     chosen = best_distinct(request.search.candidates, request.top)
     if not chosen:
         raise BadInputError("the search holds no candidate within its limit")
+    yield from meet_device(request.device)
     models = yield from _export(request, chosen)
-    interpreter = interpreter_for(request.device, request.settings.runtime)
+    key = request.search.table_key
+    setup = python_setup(request.device, request.settings.runtime, {key.runtime: key.runtime_version})
     with closing(Link(lambda: connect(request.device))) as link:
-        events = measure_on(link, interpreter, Assignment(models, request.settings, request.budget_s))
+        yield Progress(PREPARING, 0, 1)
+        events = measure_on(link, setup, Assignment(models, request.settings, request.budget_s))
+        yield Progress(PREPARING, 1, 1)
         checked = requiring_key(events, request.search.table_key)
         result = yield from follow_job(checked, "measure networks", len(models) * request.settings.rounds)
     result.require_complete()

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -104,10 +105,12 @@ def test_a_model_that_kills_its_runtime_is_quarantined(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_kills_tflite_runtime_is_quarantined(tmp_path: Path, tflite_runtime_python: str) -> None:
+def test_a_model_that_kills_tflite_runtime_is_quarantined(
+    tmp_path: Path, tflite_runtime_environment: dict[str, str]
+) -> None:
     deadly = bad_models.write_tflite_that_kills_tflite_runtime(tmp_path / "deadly.tflite")
     good = tflite_models.write_convolution(tmp_path / "good.tflite")
-    told = answers_of_tflite_runtime([deadly, good], tflite_runtime_python)
+    told = answers_of_tflite_runtime([deadly, good], tflite_runtime_environment)
     assert told == {"crashed": 1, "measured": 1}
 
 
@@ -198,9 +201,11 @@ def test_two_thousand_mutants_are_answered(suffix: str, runtime: str, tmp_path: 
 
 
 @pytest.mark.slow
-def test_two_thousand_mutants_are_answered_by_tflite_runtime(tmp_path: Path, tflite_runtime_python: str) -> None:
+def test_two_thousand_mutants_are_answered_by_tflite_runtime(
+    tmp_path: Path, tflite_runtime_environment: dict[str, str]
+) -> None:
     told = answers_of_tflite_runtime(
-        write_files(tmp_path, mutants(".tflite", 2000, seed=1), ".tflite"), tflite_runtime_python
+        write_files(tmp_path, mutants(".tflite", 2000, seed=1), ".tflite"), tflite_runtime_environment
     )
     print(f"tflite-runtime: {dict(told)}")
     assert sum(told.values()) == 2000
@@ -209,13 +214,24 @@ def test_two_thousand_mutants_are_answered_by_tflite_runtime(tmp_path: Path, tfl
     assert told["crashed"] < 50
 
 
-def answers_of_tflite_runtime(paths: list[Path], tflite_runtime_python: str) -> Counter[str]:
-    """Measure files with the agent in the environment that has tflite-runtime."""
-    python = tflite_runtime_python
-    command = [python, "-m", "profiler_agent", "measure", *map(str, paths), "--runtime", "tflite-runtime", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+def answers_of_tflite_runtime(paths: list[Path], tflite_runtime_environment: dict[str, str]) -> Counter[str]:
+    """Measure files with the agent where tflite-runtime can be imported."""
+    command = [
+        sys.executable,
+        "-m",
+        "profiler_agent",
+        "measure",
+        *map(str, paths),
+        "--runtime",
+        "tflite-runtime",
+        "--json",
+    ]
     result = subprocess.run(
-        [*command, "--rounds", "1", "--samples", "1"], capture_output=True, text=True, timeout=900, env=environment
+        [*command, "--rounds", "1", "--samples", "1"],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=tflite_runtime_environment,
     )
     told: dict[str, set[str]] = {str(path): set() for path in paths}
     for line in result.stdout.splitlines():

@@ -246,8 +246,19 @@ def test_tuning_that_is_refused_never_stops_a_measurement(tmp_path: Path) -> Non
     assert told or events[0].key.tuned
 
 
+def test_info_fails_for_a_runtime_that_does_not_work() -> None:
+    assert agent("info", "--runtime", "onnx").returncode == 0
+    assert_one_sentence(agent("info", "--runtime", "tflite-runtime"), 1, "tflite-runtime cannot be imported")
+    assert_one_sentence(agent("info", "--runtime", "tvm"), 2, "unknown runtime 'tvm'")
+
+
 def test_info_tells_the_machine_and_the_runtimes() -> None:
     document = json.loads(agent("info", "--json").stdout)
     assert document["device_fingerprint"].startswith(document["environment"]["machine"]["architecture"])
     assert "CPUExecutionProvider" in document["runtimes"]["onnxruntime"]
     assert document["device_fingerprint"] in agent("info").stdout
+    assert "onnxruntime" in document["working_runtimes"]
+    assert set(document["sensors"]) == {"temperature", "frequency", "throttling", "power"}
+    assert document["disk_free_bytes"] > 0
+    untried = json.loads(agent("info", "--json", "--no-runtimes").stdout)
+    assert (untried["runtimes"], untried["working_runtimes"]) == ({}, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def test_dynamic_shapes_are_given_and_the_report_is_printed(tmp_path: Path) -> N
     assert json.loads(result.stdout)["input_shapes"] == {"t0": [2, 8, 8, 4]}
 
 
-def test_tflite_runtime_in_its_own_python(tmp_path: Path, tflite_runtime_python: str) -> None:
-    model, root = write_padded(tmp_path / "m.tflite"), Path(__file__).resolve().parents[2]
-    command = [tflite_runtime_python, "-m", "profiler_agent", "ops", str(model), "--json", *QUICK]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=root, check=False)
+def test_tflite_runtime_with_its_own_packages(tmp_path: Path, tflite_runtime_environment: dict[str, str]) -> None:
+    model = write_padded(tmp_path / "m.tflite")
+    command = [sys.executable, "-m", "profiler_agent", "ops", str(model), "--runtime", "tflite-runtime", "--json"]
+    result = subprocess.run(
+        [*command, *QUICK], capture_output=True, text=True, timeout=120, check=False, env=tflite_runtime_environment
+    )
     report = parse_operator_report(result.stdout)
     assert report.key.runtime == "tflite-runtime", result.stderr
     assert report.total_ms == pytest.approx(report.wall_ms)

@@ -59,6 +59,26 @@ def test_everything_is_unpacked_and_the_archive_deleted(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "agents").iterdir()] == ["one"]
 
 
+def test_a_list_is_made_where_the_archive_has_none(tmp_path: Path) -> None:
+    archive, _ = archive_in(tmp_path)
+    with zipfile.ZipFile(str(archive), "w") as zipped:
+        zipped.writestr("b/data", b"1")
+        zipped.writestr("a", b"")
+    module.unpack(archive, hashlib.sha256(archive.read_bytes()).hexdigest(), archive.with_suffix(""))
+    one, nothing = hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"").hexdigest()
+    assert unpacked(tmp_path)["complete"].decode() == f"{nothing}  a\n{one}  b/data\n"
+
+
+def test_several_archives_are_unpacked_in_one_go(tmp_path: Path) -> None:
+    archive, sha256 = archive_in(tmp_path)
+    (tmp_path / "agents" / "two.zip").write_bytes(archive.read_bytes())
+    orders = ["agents/one.zip", sha256, "agents/one", "agents/two.zip", sha256, "agents/two"]
+    command = [sys.executable, module.__file__, *orders]
+    assert subprocess.run(command, cwd=str(tmp_path), check=True, capture_output=True).stderr == b""
+    assert unpacked(tmp_path) == FILES
+    assert sorted(path.name for path in (tmp_path / "agents").iterdir()) == ["one", "two"]
+
+
 def test_what_is_whole_is_left_and_needs_no_archive(tmp_path: Path) -> None:
     archive, sha256 = archive_in(tmp_path)
     module.unpack(archive, sha256, archive.with_suffix(""))

@@ -34,7 +34,9 @@ class Shelf:
 
     def requests(self, folder: Path, *, resume: bool = False, settings: Settings = QUICK) -> dict[str, ProfileRequest]:
         return {
-            name: ProfileRequest(SPACE, Device(f"ssh://{name}"), settings, folder / f"{name}.json", resume=resume)
+            name: ProfileRequest(
+                SPACE, Device(f"ssh://{name}", runtime_from="system"), settings, folder / f"{name}.json", resume=resume
+            )
             for name in self.transports
         }
 

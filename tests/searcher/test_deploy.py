@@ -14,10 +14,11 @@ import pytest
 
 from profiler_agent import records
 from searcher.artifacts import ExportedModel, sha256_of
-from searcher.devices.deploy import agent_files, deploy_agent, deploy_models, pack
+from searcher.devices.deploy import agent_files, deploy_agent, deploy_models, deploy_packages, pack
 from searcher.devices.local import LocalTransport
 from searcher.devices.transport import RemoteProgramError, TransportError
 from tests.fakes import FakeTransport
+from tests.searcher.wheels import write_wheel
 
 
 class SpoilingTransport(LocalTransport):
@@ -32,6 +33,14 @@ class SpoilingTransport(LocalTransport):
         for path in files:
             os.truncate(self._device / path, (self._device / path).stat().st_size - 1)
         return sent
+
+
+class Unsending(LocalTransport):
+    """Has nothing to send."""
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        assert not files
+        return 0
 
 
 def check_whole(folder: Path) -> None:
@@ -111,6 +120,54 @@ class TestAgent:
     def test_a_program_that_is_no_python_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(RemoteProgramError, match="no-such-python on local"):
             deploy_agent(LocalTransport(tmp_path), "no-such-python")
+
+
+class TestPackages:
+    @pytest.fixture
+    def wheels(self, tmp_path: Path) -> dict[str, Path]:
+        made = [write_wheel(tmp_path / "wheels", name, "1.0") for name in ("runtime", "numpy")]
+        return {sha256_of(path): path for path in made}
+
+    def test_they_are_unpacked_in_one_go_and_sent_once(self, wheels: dict[str, Path], tmp_path: Path) -> None:
+        transport = FakeTransport()
+        folders = deploy_packages(transport, "python3", wheels)
+        assert folders == tuple(f"packages/{sha256[:16]}" for sha256 in wheels)
+        assert transport.exists(f"{folders[0]}/runtime.py")
+        assert transport.sent_bytes == sum(path.stat().st_size for path in wheels.values())
+        assert deploy_packages(transport, "python3", wheels) == folders
+        assert transport.sent_bytes == sum(path.stat().st_size for path in wheels.values())
+
+    def test_the_device_lists_what_it_unpacked(self, wheels: dict[str, Path], tmp_path: Path) -> None:
+        transport = LocalTransport(tmp_path / "device")
+        for folder in deploy_packages(transport, sys.executable, wheels):
+            check_whole(tmp_path / "device" / folder)
+            assert len((tmp_path / "device" / folder / "complete").read_text().splitlines()) == 4
+        assert not list((tmp_path / "device" / "packages").glob("*.zip"))
+
+    def test_a_folder_without_its_marker_is_replaced(self, wheels: dict[str, Path], tmp_path: Path) -> None:
+        transport = LocalTransport(tmp_path / "device")
+        runtime, numpy = (tmp_path / "device" / one for one in deploy_packages(transport, sys.executable, wheels))
+        (runtime / "complete").unlink()
+        (runtime / "runtime.py").write_text("half of")
+        before = (numpy / "complete").stat().st_mtime_ns
+        deploy_packages(transport, sys.executable, wheels)
+        check_whole(runtime)
+        assert (numpy / "complete").stat().st_mtime_ns == before
+
+    def test_an_archive_that_arrived_before_the_link_was_lost_is_not_sent_again(
+        self, wheels: dict[str, Path], tmp_path: Path
+    ) -> None:
+        first = next(iter(wheels))
+        transport = LocalTransport(tmp_path / "device")
+        transport.send({f"packages/{first[:16]}.zip": wheels[first]})
+        (folder,) = deploy_packages(Unsending(tmp_path / "device"), sys.executable, {first: wheels[first]})
+        check_whole(tmp_path / "device" / folder)
+
+    def test_one_that_was_damaged_on_its_way_is_refused(self, wheels: dict[str, Path], tmp_path: Path) -> None:
+        transport = SpoilingTransport(tmp_path / "device")
+        with pytest.raises(TransportError, match="cannot unpack: the archive did not arrive as it was sent"):
+            deploy_packages(transport, sys.executable, wheels)
+        assert not transport.exists(f"packages/{next(iter(wheels))[:16]}")
 
 
 class TestModels:

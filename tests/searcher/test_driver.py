@@ -13,6 +13,7 @@ from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError, collect
 from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.link import Link
+from searcher.devices.prepare import PythonSetup
 from searcher.devices.transport import RemoteProgramError, TransportError
 from searcher.errors import BadInputError
 from tests.fakes import FakeTransport
@@ -30,7 +31,7 @@ def models(tmp_path: Path) -> list[ExportedModel]:
 
 
 def run(transport: FakeTransport, models: list[ExportedModel]) -> list[Event]:
-    return list(measure_on(Link(lambda: transport), "python3", Assignment(models, QUICK)))
+    return list(measure_on(Link(lambda: transport), PythonSetup("python3"), Assignment(models, QUICK)))
 
 
 def test_a_job_is_deployed_run_and_collected(models: list[ExportedModel]) -> None:

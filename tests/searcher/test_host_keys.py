@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from searcher.devices.host_keys import KnownKeys, known_keys
@@ -70,3 +71,57 @@ class TestKnownHosts:
         known = self.known(tmp_path, f"[board.lab]:2222 {keys[2]}", f"[board.lab]:2222 {keys[3]}")
         offered = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256")
         assert known.preferred(offered) == [*offered[1:], "ssh-ed25519"]
+
+
+class TestRemember:
+    """Keys of servers that were never met, written down without harm to what the file holds."""
+
+    address = SshAddress("pi", "board.lab", 2222)
+
+    def key(self, folder: Path, line: str) -> paramiko.PKey:
+        (folder / "other").write_text(f"[board.lab]:2222 {line}\n")
+        return known_keys(self.address, folder / "other").trusted[0]
+
+    def test_it_is_appended_behind_what_is_there(self, tmp_path: Path, keys: list[str]) -> None:
+        file = tmp_path / "known_hosts"
+        file.write_text(f"# mine\nother.lab {keys[1]}")
+        sentence = known_keys(self.address, file).remember(self.key(tmp_path, keys[0]))
+        assert file.read_text() == f"# mine\nother.lab {keys[1]}\n[board.lab]:2222 {keys[0]}\n"
+        assert sentence is not None
+        assert "SHA256:" in sentence
+        assert known_keys(self.address, file).remember(self.key(tmp_path, keys[0])) is None
+        assert len(file.read_text().splitlines()) == 3
+
+    def test_its_name_is_hashed_where_others_are(self, tmp_path: Path, keys: list[str]) -> None:
+        file = tmp_path / "known_hosts"
+        file.write_text(f"other.lab {keys[1]}\n")
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
+        known_keys(self.address, file).remember(self.key(tmp_path, keys[0]))
+        assert "board.lab" not in file.read_text()
+        found = subprocess.run(
+            ["ssh-keygen", "-F", "[board.lab]:2222", "-f", str(file)], check=True, capture_output=True, text=True
+        )
+        assert keys[0] in found.stdout
+        assert len(known_keys(self.address, file).trusted) == 1
+
+    @pytest.mark.parametrize(("line", "said"), [("[board.lab]:2222 {0}", "HAS CHANGED"), ("@revoked * {1}", "revoked")])
+    def test_no_other_key_is(self, tmp_path: Path, keys: list[str], line: str, said: str) -> None:
+        file = tmp_path / "known_hosts"
+        file.write_text(line.format(*keys) + "\n")
+        before = file.read_text()
+        with pytest.raises(HostKeyError, match=said):
+            known_keys(self.address, file).remember(self.key(tmp_path, keys[1]))
+        assert file.read_text() == before
+
+    def test_a_file_that_cannot_be_written_is_one_sentence(self, tmp_path: Path, keys: list[str]) -> None:
+        known = known_keys(self.address, tmp_path / "missing" / "known_hosts", may_lack=True)
+        (tmp_path / "missing").write_text("")
+        with pytest.raises(HostKeyError, match="cannot be written"):
+            known.remember(self.key(tmp_path, keys[0]))
+
+    def test_several_files_and_a_name_of_its_own(self, tmp_path: Path, keys: list[str]) -> None:
+        files = (tmp_path / "one", tmp_path / "two")
+        files[0].write_text(f"phone-7 {keys[0]}\n")
+        files[1].write_text(f"phone-7 {keys[1]}\n[board.lab]:2222 {keys[2]}\n")
+        known = known_keys(self.address, files, "phone-7")
+        assert (len(known.trusted), known.file) == (2, files[0])

@@ -21,6 +21,7 @@ from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import KeyMismatchError
 from searcher.workflows.jobs import attach_job, cancel_job, rebuild_table, refreshed
 from searcher.workflows.profile_space import ProfileRequest, profile_space
+from searcher.workflows.progress import Progress
 from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import KEY, QUICK, agent_program
 from tests.searcher.jobs import REMOTE, SPACE, actions, cut_once, journal_lines, only, profile
@@ -73,8 +74,8 @@ def test_an_interrupt_leaves_a_remote_job_running_and_stops_a_local_one(
 def test_an_interrupt_while_progress_is_shown_leaves_a_remote_job_running_too(
     table: Path, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_self: object, progress: object) -> None:
-        if history.jobs():
+    def interrupted(_self: object, progress: Progress) -> None:
+        if progress.stage == "measure blocks":
             raise KeyboardInterrupt
 
     monkeypatch.setattr("searcher.cli.show._Lines.show", interrupted)

@@ -14,6 +14,7 @@ from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.answers import DeviceAnswerError, collect
 from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.link import Link
+from searcher.devices.prepare import PythonSetup
 from searcher.devices.transport import HostKeyError, RemoteProgramError, Transport, TransportError, UnreachableError
 from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import QUICK, agent_program
@@ -86,7 +87,7 @@ def dying(program: Program, lines: int, times: int) -> Program:
 
 
 def events_of(link: Link, assignment: Assignment) -> list[Event]:
-    return list(measure_on(link, "python3", assignment))
+    return list(measure_on(link, PythonSetup("python3"), assignment))
 
 
 def test_pauses_grow_until_the_device_is_back() -> None:

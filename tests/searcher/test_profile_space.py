@@ -199,6 +199,13 @@ def test_another_key_ends_the_agent_at_its_first_line(tmp_path: Path) -> None:
     assert names(tmp_path) == ["pi.json"]
 
 
+def test_a_key_that_commands_the_terminal_is_refused(tmp_path: Path) -> None:
+    program = agent_program(lambda _name: 1.0, key=replace(KEY, runtime_version="1.31\033[2J"))
+    with pytest.raises(DeviceAnswerError, match="its key holds control characters"):
+        profile(tmp_path / "pi.json", program)
+    assert names(tmp_path) == []
+
+
 def test_work_that_is_dropped_ends_the_agent(tmp_path: Path) -> None:
     transport = FakeTransport(sound())
     work = profile_space(request(tmp_path / "pi.json"), lambda _device: transport)

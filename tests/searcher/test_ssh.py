@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,9 +14,10 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from searcher.devices import ssh
 from searcher.devices.ssh import SshAddress, SshTransport
 from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
-from tests.loopback_sshd import LoopbackSshd, is_running, make_key, wait_until
+from tests.loopback_sshd import LoopbackSshd, agent_with, is_running, make_key, wait_until
 from tests.sshd import sshd_or_skip
 
 
@@ -151,7 +152,7 @@ class TestLogin:
 
     def test_the_agent_has_keys(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
         encrypted = make_key(tmp_path / "encrypted", passphrase="secret")
-        with _agent_with(sshd.identity, tmp_path / "socket"), connect(sshd, encrypted) as transport:
+        with agent_with(tmp_path / "socket", sshd.identity), connect(sshd, encrypted) as transport:
             assert list(transport.run(["echo", "in"])) == ["in"]
 
     def test_identities_that_cannot_be_read(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
@@ -198,6 +199,14 @@ class TestFilesAndPrograms:
         with server, pytest.raises(UnreachableError, match="stopped answering when it should offer SFTP"):
             SshTransport.connect(server.address, identity=keys[0], known_hosts=keys[1], timeout_s=0.5)
 
+    def test_a_home_folder_whose_name_commands_the_terminal(self, tmp_path: Path) -> None:
+        odd = tmp_path / "\033[31mhome"
+        odd.mkdir()
+        server = sshd_or_skip(tmp_path / "sshd", sftp=f"internal-sftp -d {odd}")
+        with server, pytest.raises(TransportError, match=r"calls its home folder .*, which is no path") as caught:
+            SshTransport.connect(server.address, identity=server.identity, known_hosts=server.known_hosts)
+        assert "\033" not in str(caught.value)
+
     def test_the_device_refuses_to_write(self, sshd: LoopbackSshd, tmp_path: Path) -> None:
         (tmp_path / "source").write_text("text")
         with connect(sshd) as transport:
@@ -217,6 +226,18 @@ class TestFilesAndPrograms:
                     transport.send({"large": tmp_path / "large"})
                 assert list((disk / "root").iterdir()) == []
                 assert transport.send({"small": tmp_path / "small"}) == 1000
+
+    def test_a_server_that_never_starts_the_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ssh, "ANSWER_S", 0.3)
+        identity = make_key(tmp_path / "identity")
+        known = tmp_path / "known"
+        with _reluctant_server(make_key(tmp_path / "host"), known) as address:
+            connected = SshTransport.connect(address, identity=identity, known_hosts=known, root="/")
+            with closing(connected) as transport:
+                began_s = time.monotonic()
+                with pytest.raises(UnreachableError, match="stopped answering when it should run echo"):
+                    list(transport.run(["echo"]))
+                assert time.monotonic() - began_s < 5
 
     def test_a_lost_link_is_noticed_at_both_ends(self, tmp_path: Path) -> None:
         with sshd_or_skip(tmp_path / "sshd") as server, connect(server) as transport:
@@ -251,18 +272,53 @@ def _greeting(listener: socket.socket, greeting: bytes) -> Iterator[None]:
         links[0].close()
 
 
+class _Reluctant(paramiko.ServerInterface):
+    """Lets everybody in, serves files, and never answers to a command."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self._over.wait(30)
+        return False
+
+
+class _AnyFile(paramiko.SFTPServerInterface):
+    def stat(self, path: str) -> paramiko.SFTPAttributes:
+        return paramiko.SFTPAttributes()
+
+
 @contextmanager
-def _agent_with(key: Path, path: Path) -> Iterator[None]:
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    os.environ["SSH_AUTH_SOCK"] = str(path)
-    try:
-        assert wait_until(path.exists, 5)
-        subprocess.run(["ssh-add", "-q", str(key)], check=True)
-        yield
-    finally:
-        del os.environ["SSH_AUTH_SOCK"]
-        agent.terminate()
-        agent.wait()
+def _reluctant_server(host_key: Path, known_hosts: Path) -> Iterator[SshAddress]:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = SshAddress("pi", *listener.getsockname())
+        known_hosts.write_text(f"{address.host_key_name} {host_key.with_suffix('.pub').read_text()}")
+        servers: list[paramiko.Transport] = []
+
+        def serve() -> None:
+            servers.append(paramiko.Transport(listener.accept()[0]))
+            servers[0].add_server_key(paramiko.PKey.from_path(host_key))
+            servers[0].set_subsystem_handler("sftp", paramiko.SFTPServer, _AnyFile)
+            servers[0].start_server(server=_Reluctant(over))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield address
+        finally:
+            over.set()
+            thread.join()
+            servers[0].close()
 
 
 @contextmanager
