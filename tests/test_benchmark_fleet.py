@@ -20,8 +20,8 @@ def test_five_boards_at_once_take_less_than_one_after_the_other(tmp_path: Path) 
     assert told["slowest_seconds"] == 6.0
     assert told["seconds_over_slowest"] == pytest.approx(told["seconds"] / 6, abs=0.01)
     assert told["seconds_beyond_slowest"] == pytest.approx(told["seconds"] - 6, abs=0.01)
-    # Of each board at most: its own thread, its connection's, and two for the program that runs there.
-    assert 5 <= told["peak_threads"] <= told["threads_before"] + 5 * 4
+    # Of each board: its own thread, its connection's, and those of programs there, one of which may be ending.
+    assert told["threads_before"] + 5 <= told["peak_threads"] <= told["threads_before"] + 5 * 6
     assert told["peak_resident_bytes"] >= told["resident_bytes_before"] > 0
 
 

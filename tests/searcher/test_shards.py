@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.records import Done, Event, Hello, Measured
+from profiler_agent.records import Done, Event, Hello, Measured, parse_job
 from searcher.artifacts import ExportedModel
 from searcher.cli import show
 from searcher.devices.transport import TransportError
@@ -23,8 +23,10 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable, Share
 from searcher.tables.share import dealt, standard_of
 from searcher.tables.share_folder import shares_folder
 from searcher.workflows.profile_shards import profile_shards
+from tests.agent.trees import ANDROID
 from tests.searcher.boards import BLOCKS, SPACE, Shelf, board, dying_after
 from tests.searcher.builders import KEY, QUICK, table
+from tests.searcher.test_prepare_device import board as phone
 
 CALL = CALL_OVERHEAD.key
 
@@ -226,6 +228,21 @@ def test_the_shares_of_a_table_stay_until_another_replaces_it(out: Path) -> None
     profile(Shelf({"a": board(2.0), "b": board(2.0)}), out).require_complete()
     assert TABLE_DOCUMENT.load(out).entry(CALL).median_ms == 2.0
     assert [path.name for path in shares_folder(out).iterdir()] == ["run-3"]
+
+
+def test_processors_are_chosen_once_and_kept(out: Path, tmp_path: Path) -> None:
+    shelf = Shelf({"a": None, "b": None})
+    shelf.transports = {name: phone(tmp_path / name, ANDROID) for name in "ab"}
+    requests = shelf.requests(out.parent)
+    requests = {name: replace(one, device=replace(one.device, cluster="fastest")) for name, one in requests.items()}
+    show.run(profile_shards(requests, out, shelf.connect)).require_complete()
+    again = {name: replace(request, resume=True) for name, request in requests.items()}
+    show.run(profile_shards(again, out, shelf.connect)).require_complete()
+    for name in "ab":
+        runs = shelf.transport(name).runs
+        jobs = [run.standard_input.decode() for run in runs if run.arguments[3:5] == ("job", "start")]
+        assert [parse_job(job).settings.affinity for job in jobs] == [(4, 5, 6, 7)] * 2
+        assert sum(run.arguments[3] == "info" for run in runs) == 2
 
 
 def test_boards_that_are_to_be_measured_differently_share_nothing(out: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -209,3 +212,19 @@ class TestResolution:
         (tmp_path / "file").write_text("")
         with pytest.raises(NoWheelsError, match="cannot keep wheels in"):
             WheelCache(tmp_path / "file").wheels(NEEDED, TAGS)
+
+
+def test_boards_that_need_the_same_at_once_wait_for_one_download(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, calls = subprocess.run, []
+
+    def counted(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(threading.current_thread().name)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: names(WheelCache(tmp_path / "cache")), range(4)))
+    assert found == [found[0]] * 4
+    assert len(calls) == 1

@@ -1,0 +1,52 @@
+"""Progress in a log: a line when a stage begins, and one now and then, however many stages go on at once."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from searcher.cli.show import _Lines
+from searcher.workflows.progress import Progress
+
+
+def lines_of(*steps: tuple[float, Progress]) -> list[str]:
+    out = io.StringIO()
+    now_s = [0.0]
+    screen = _Lines(Console(file=out, width=200), lambda: now_s[0])
+    for at_s, progress in steps:
+        now_s[0] = at_s
+        screen.show(progress)
+    return out.getvalue().splitlines()
+
+
+def test_a_stage_tells_every_ten_seconds_what_remains() -> None:
+    steps = [(float(at_s), Progress("measure", at_s, 100)) for at_s in range(31)]
+    assert lines_of(*steps) == [
+        "measure …",
+        "measure: 10 of 100, about 90 s remaining",
+        "measure: 20 of 100, about 80 s remaining",
+        "measure: 30 of 100, about 70 s remaining",
+    ]
+
+
+def test_stages_at_once_begin_once_each_and_take_turns() -> None:
+    steps = [
+        (float(at_s), Progress(name, at_s, 100, "it said so" if name == "b" and at_s == 5 else ""))
+        for at_s in range(41)
+        for name in "ab"
+    ]
+    assert lines_of(*steps) == [
+        "a …",
+        "b …",
+        "it said so",
+        "a: 20 of 100, about 80 s remaining",
+        "b: 20 of 100, about 80 s remaining",
+        "a: 40 of 100, about 60 s remaining",
+        "b: 40 of 100, about 60 s remaining",
+    ]
+
+
+def test_a_stage_that_has_finished_slows_the_others_no_more() -> None:
+    steps = [(1.0, Progress("a", 1, 100)), (2.0, Progress("b", 1, 2)), (3.0, Progress("b", 2, 2))]
+    assert lines_of(*steps, (12.0, Progress("a", 50, 100))) == ["a …", "b …", "a: 50 of 100, about 11 s remaining"]
