@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -27,6 +28,7 @@ JOB_FILE = "job.json"
 # Of a job that was given up by its owner; it is never begun again.
 CANCELLED_STATUS = 130
 _RESERVE_BYTES = 8192
+_END_FILE = "ended.json"
 
 
 class State(Enum):
@@ -73,7 +75,7 @@ class JobFolder:
 
     @property
     def _end_file(self) -> Path:
-        return self.path / "ended.json"
+        return self.path / _END_FILE
 
     @property
     def _reserve(self) -> Path:
@@ -173,3 +175,17 @@ class JobFolder:
             os.fsync(stream.fileno())
         temporary.replace(file)
         sync_folder(self.path)
+
+
+def remove_oldest(jobs: Path, kept: int) -> None:
+    """Remove the folders of ended jobs, but for those that ended last.
+
+    By count and not by age: the clock of a board without a battery jumps by years when it first hears the time.
+
+    Args:
+        jobs: holds job folders.
+        kept: how many ended ones stay.
+    """
+    ended = sorted(jobs.glob(f"*/{_END_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in ended[kept:]:
+        shutil.rmtree(str(file.parent), ignore_errors=True)

@@ -259,3 +259,21 @@ def test_a_poor_radio_link_loses_nothing(lab: Lab) -> None:
     with CuttingProxy(lab.server.address.port, never, lambda: 0.15 + (1.0 if dice.random() < 0.2 else 0.0)) as proxy:
         events = lab.measured(lab.link(proxy.port), assignment)
     lab.check(assignment, events)
+
+
+def test_a_clock_that_is_set_back_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    jump = tmp_path / "jump"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time\nright = time.time\ntime.time = lambda: right() - 86_400 * os.path.exists({str(jump)!r})\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assignment, events = lab.assignment(), []
+    for event in measure_on(lab.link(), PythonSetup(str(python)), assignment):
+        events.append(event)
+        if isinstance(event, Measured) and event.round == 2:
+            jump.touch()
+    received_s = [event.unix_s for event in events if isinstance(event, Measured)]
+    assert received_s[0] - received_s[-1] > 80_000
+    lab.check(assignment, events)

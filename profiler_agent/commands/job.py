@@ -21,7 +21,7 @@ from profiler_agent.commands import options as kinds
 from profiler_agent.environment import read_boot_id
 from profiler_agent.errors import AgentError
 from profiler_agent.following import count_events, follow
-from profiler_agent.job_folder import CANCELLED_STATUS, End, JobFolder, State
+from profiler_agent.job_folder import CANCELLED_STATUS, End, JobFolder, State, remove_oldest
 from profiler_agent.launch import package_environment
 from profiler_agent.lease import LeaseHeldError, Note, held, holder
 from profiler_agent.recording import record
@@ -31,6 +31,7 @@ from profiler_agent.records import parse_job
 BROKEN_STATUS = 75
 _GRACE_S = 15.0
 _POLL_S = 0.1
+_JOBS_KEPT = 50
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +74,7 @@ def _start(options: argparse.Namespace) -> int:
     # Before an agent adds to them: the host compares them with those that it has.
     events = count_events(folder)
     if folder.state() in (State.NEW, State.BROKEN):
+        remove_oldest(folder.path.parent, _JOBS_KEPT)
         _detach(folder, options.lease, options.host)
     return _print_state(folder, events)
 

@@ -1,4 +1,4 @@
-"""A transport that counts the bytes of the files that are sent by it."""
+"""A transport that counts the bytes that are sent by it: files, and what programs read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Sent:
     """What was sent so far, over all connections that count here.
 
     Attributes:
-        total_bytes: bytes of files.
+        total_bytes: of files, and of what programs read from standard input.
     """
 
     total_bytes: int = 0
@@ -48,7 +48,8 @@ class CountingTransport:
         standard_input: bytes = b"",
         environment: Mapping[str, str] = NO_VARIABLES,
     ) -> Generator[str, None, None]:
-        """Run a program and yield its lines; see `Transport.run`."""
+        """Run a program, count what it reads, and yield its lines; see `Transport.run`."""
+        self._sent.total_bytes += len(standard_input)
         return self._transport.run(arguments, standard_input, environment)
 
     def close(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from profiler_agent.errors import SessionError
 from profiler_agent.launch import WorkerCrash
@@ -19,8 +21,10 @@ from profiler_agent.orders import (
     Weighed,
     WorkOrder,
 )
-from profiler_agent.records import NO_SIGNS, Settings, Signs
+from profiler_agent.records import NO_SIGNS, Event, JobBlock, Settings, Signs
 from profiler_agent.runtimes.placement import PlacedOperator
+
+Kind = TypeVar("Kind")
 
 
 class FakeClock:
@@ -128,3 +132,12 @@ def fake_launch(
             yield reading(position + 1)
 
     return launch
+
+
+def of_kind(kind: type[Kind], events: list[Event]) -> list[Kind]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def block_of(path: Path, text: str) -> JobBlock:
+    path.write_text(text)
+    return JobBlock(path.name, str(path), hashlib.sha256(path.read_bytes()).hexdigest())

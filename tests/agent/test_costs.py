@@ -48,9 +48,8 @@ from profiler_agent.records import (
 from profiler_agent.report import measurement_table
 from profiler_agent.system_files import Heat
 from profiler_agent.weighing import weigh
-from tests.agent.fakes import FakeClock, FakeRuntime, FakeSession, fake_launch
+from tests.agent.fakes import FakeClock, FakeRuntime, FakeSession, block_of, fake_launch, of_kind
 from tests.agent.models import write_convolution
-from tests.agent.test_measure import block_of, of_kind
 
 QUICK = Settings(rounds=2, samples=1, costs=True)
 SENSORS = Sensors(heat=lambda: Heat(None, None), firmware_bits=lambda: None, meter=lambda: None)

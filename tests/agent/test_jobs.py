@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from profiler_agent.job_folder import JobFolder
+from profiler_agent.job_folder import End, JobFolder, remove_oldest
 from profiler_agent.journal import partial_path, read_journal
 from profiler_agent.lease import holder
 from profiler_agent.records import Done, Failed, Hello, Job, JobBlock, Measured, Settings, format_job, parse_event
@@ -215,3 +215,15 @@ def test_a_carried_folder_is_measured_by_hand_and_goes_on_elsewhere(tmp_path: Pa
     assert journal.read_text().splitlines()[: len(before)] == before
     again = subprocess.run([*command[:-1], str(job_file)], capture_output=True, text=True, timeout=120)
     assert (again.returncode, again.stderr) == (0, f"agent: nothing to resume: {journal} is complete\n")
+
+
+def test_only_old_jobs_that_have_ended_are_removed(tmp_path: Path) -> None:
+    for index in range(5):
+        folder = JobFolder(tmp_path / str(index))
+        folder.path.mkdir()
+        (folder.path / "journal.jsonl.partial").write_text("")
+        if index != 1:
+            folder.finish(End(0))
+            os.utime(str(folder.path / "ended.json"), (index, index))
+    remove_oldest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3", "4"]

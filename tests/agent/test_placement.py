@@ -27,9 +27,8 @@ from profiler_agent.runtimes import load_runtime
 from profiler_agent.runtimes.onnx_placement import placed_nodes
 from profiler_agent.runtimes.placement import PlacedOperator, operation_texts, require_placed, works_on_data
 from profiler_agent.worker import work
-from tests.agent.fakes import FakeClock, FakeRuntime
+from tests.agent.fakes import FakeClock, FakeRuntime, block_of, of_kind
 from tests.agent.models import write_convolution, write_identity
-from tests.agent.test_measure import block_of, of_kind
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,9 @@ import pytest
 from profiler_agent.records import Settings
 from searcher.cli import show
 from searcher.devices import device as devices
+from searcher.devices.counting import CountingTransport, Sent
 from searcher.devices.device import Device
-from searcher.devices.transport import NO_VARIABLES, Transport
+from searcher.devices.transport import Transport
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
@@ -29,50 +30,17 @@ class FewBlocks(NasBench201):
         return super().all_blocks()[:3]
 
 
-class CountingTransport:
-    """Counts the bytes that go to a device."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self.sent_bytes = 0
-
-    @property
-    def description(self) -> str:
-        return self._transport.description
-
-    def exists(self, path: str) -> bool:
-        return self._transport.exists(path)
-
-    def send(self, files: Mapping[str, Path]) -> int:
-        sent = self._transport.send(files)
-        self.sent_bytes += sent
-        return sent
-
-    def run(
-        self,
-        arguments: Sequence[str],
-        standard_input: bytes = b"",
-        environment: Mapping[str, str] = NO_VARIABLES,
-    ) -> Generator[str, None, None]:
-        self.sent_bytes += len(standard_input)
-        return self._transport.run(arguments, standard_input, environment)
-
-    def close(self) -> None:
-        self._transport.close()
-
-
 def profiled(board: Board, space: NasBench201, runtime: str, path: Path) -> tuple[LookupTable, int]:
     """Profile a space on a board; return the table that was written, and the bytes sent."""
     settings = Settings(runtime=runtime, rounds=1, samples=2, costs=False, min_sample_ns=1)
     device = Device(str(board.address), identity=board.identity, known_hosts=board.known_hosts)
-    ways: list[CountingTransport] = []
+    sent = Sent()
 
     def connect(device: Device) -> Transport:
-        ways.append(CountingTransport(devices.connect(device)))
-        return ways[-1]
+        return CountingTransport(devices.connect(device), sent)
 
     show.run(profile_space(ProfileRequest(space, device, settings, path), connect))
-    return TABLE_DOCUMENT.load(path), sum(way.sent_bytes for way in ways)
+    return TABLE_DOCUMENT.load(path), sent.total_bytes
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import QUICK, agent_program
 
 SPACE = NasBench201()
-REMOTE = Device("ssh://pi@shelf:22")
+# With a runtime of its own: no test of jobs asks the package index.
+REMOTE = Device("ssh://pi@shelf:22", runtime_from="system")
 
 
 def cut_once(error: BaseException, lines: int, latency_ms: float = 1.0) -> Program:

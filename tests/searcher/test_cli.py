@@ -172,6 +172,7 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("export", "no cell", "--out", "x.onnx"), "no cell"),
         (("profile", "--device", "usb"), "unknown device 'usb'"),
         (("profile", "--device", "ssh://pi:secret@host"), "password"),
+        (("profile", "--runtime-from", "pypi"), "--runtime-from takes deploy or system, not 'pypi'"),
         (("profile", "--affinity", "first"), "--affinity takes processor numbers"),
         (("profile", "--provider", "cpu", "--require", "cuda"), "provider cpu is asked for, but cuda is required"),
         (("profile", "--provider", "cuda", "--provider-option", "x"), "--provider-option takes NAME=VALUE, not 'x'"),

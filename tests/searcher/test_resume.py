@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -21,8 +22,9 @@ from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import OtherRequestError
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from tests.fakes import FakeTransport
-from tests.searcher.builders import QUICK, agent_program
+from tests.searcher.builders import KEY, QUICK, agent_program
 from tests.searcher.jobs import REMOTE, SPACE, actions, cut_once, journal_lines, only, profile
+from tests.searcher.wheels import only_index, write_wheel
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,27 @@ def test_resume_goes_on_with_the_job_and_ends_as_if_nothing_had_happened(
     assert len(kept.splitlines()) == lines
     assert told == journal_lines(history, record)
     assert {run.arguments[5] for run in device.runs} == {f"jobs/{record.job_id}"}
+
+
+def test_a_job_goes_on_with_the_runtime_s_version_that_it_began_with(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROFILER_CACHE", str(tmp_path / "cache"))
+    index = only_index(tmp_path / "index", monkeypatch)
+    for name, version in (("numpy", "2.0"), ("onnxruntime", KEY.runtime_version)):
+        write_wheel(index, name, version)
+    device, where = FakeTransport(cut_once(KeyboardInterrupt(), 3)), Device("ssh://pi@shelf")
+    with pytest.raises(KeyboardInterrupt):
+        profile(table, device, where)
+    # A day later there is a newer one.
+    shutil.rmtree(tmp_path / "cache" / "wheels")
+    write_wheel(index, "onnxruntime", "99.0")
+    profile(table, device, where, resume=True)
+    assert len({run.environment["PYTHONPATH"] for run in device.runs}) == 1
+    # The table that is there now has that version too.
+    profile(table, device, where)
+    assert not any("99.0" in name for name in device.files)
+    assert any(f"onnxruntime-{KEY.runtime_version}" in name for name in device.files)
 
 
 def test_the_journal_never_holds_less_while_a_job_is_told_again(table: Path) -> None:
