@@ -89,10 +89,12 @@ class _Bars:
         if progress.note:
             self._bars.console.print(progress.note, markup=False)
         if progress.stage not in self._stages:
-            self._stages[progress.stage] = self._bars.add_task(progress.stage, total=progress.total)
+            self._stages[progress.stage] = self._bars.add_task(progress.stage, total=None)
         # A long shelf would not fit on the screen: what is finished makes room.
         visible = len(self._stages) <= _MOST_BARS or progress.done < progress.total
-        self._bars.update(self._stages[progress.stage], completed=progress.done, total=progress.total, visible=visible)
+        # As long as nothing is told of the work, it is not known how much there will be.
+        total = progress.total or None
+        self._bars.update(self._stages[progress.stage], completed=progress.done, total=total, visible=visible)
 
 
 @dataclass

@@ -32,7 +32,7 @@ class BoardReport:
         notes: what else is to be known of it: where a partial result lies, and how its job can go on.
         blocks: how many blocks tables have from it now.
         seconds: how long it was at work, waiting for the device included.
-        sent_bytes: bytes of files that were sent to it.
+        sent_bytes: bytes that were sent to it.
         table: file of its own table; None where there is none.
     """
 

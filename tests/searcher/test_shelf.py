@@ -21,6 +21,7 @@ from searcher.tables.journal import journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.profile_shelf import Order, measured_together, plan_shelf, profile_shelf
 from searcher.workflows.side_by_side import InterruptedTogetherError
+from tests.fakes import FakeTransport
 from tests.searcher.boards import BLOCKS, Shelf, board, dying_after
 from tests.searcher.builders import QUICK, agent_program
 
@@ -33,6 +34,12 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
 
 def profile(shelf: Shelf, folder: Path, *, resume: bool = False) -> ShelfReport:
     return show.run(profile_shelf(shelf.requests(folder, resume=resume), shelf.connect))
+
+
+def sent_to(transport: FakeTransport) -> int:
+    """All bytes that a host sent for measuring: files, and what its programs read."""
+    programs = sum(len(run.standard_input) for run in transport.runs)
+    return transport.sent_bytes + programs
 
 
 def test_every_board_gets_its_table_and_its_journal(tmp_path: Path) -> None:
@@ -67,7 +74,8 @@ def test_one_dead_board_and_one_that_dies_stop_no_other(
     assert half.notes[0] == f"what was measured until then is kept in {partial}"
     assert half.sent_bytes > 0
     assert (sound.blocks, sound.reason, sound.table) == (BLOCKS, None, str(tmp_path / "sound.json"))
-    assert sound.sent_bytes == shelf.transport("sound").sent_bytes
+    # Beside it only the programs that unpack and that ask for the Python there.
+    assert 0 < sound.sent_bytes - sent_to(shelf.transport("sound")) < 20_000
     assert "dead: ssh://dead does not answer" in capsys.readouterr().err
     with pytest.raises(IncompleteShelfError, match=r"1 of 3 boards are complete; dead \(and 1 more\): ssh://dead does"):
         report.require_complete()
@@ -92,14 +100,14 @@ def test_resume_asks_only_the_boards_that_are_not_complete(tmp_path: Path, histo
     shelf = Shelf({"a": board(), "b": board(spoil=once), "c": None})
     assert profile(shelf, tmp_path).complete == 1
     whole = (tmp_path / "a.json").read_bytes()
-    sent = shelf.transport("a").sent_bytes
     shelf.transports["c"] = Shelf({"c": board()}).transports["c"]
     (tmp_path / "a.json").unlink()
     report = profile(shelf, tmp_path, resume=True)
     report.require_complete()
     assert (shelf.started("a"), shelf.started("b"), shelf.started("c")) == (1, 2, 1)
     assert (tmp_path / "a.json").read_bytes() == whole
-    assert [one.sent_bytes for one in report.boards] == [0, 0, sent]
+    nothing, little, much = (one.sent_bytes for one in report.boards)
+    assert (nothing, 0 < little < much / 10) == (0, True)
     assert [record.state for record in history.jobs()] == [State.FINISHED] * 3
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
+from rich.progress import Progress as Bars
 
-from searcher.cli.show import _Lines
+from searcher.cli.show import _Bars, _Lines
 from searcher.workflows.progress import Progress
 
 
@@ -50,3 +51,15 @@ def test_stages_at_once_begin_once_each_and_take_turns() -> None:
 def test_a_stage_that_has_finished_slows_the_others_no_more() -> None:
     steps = [(1.0, Progress("a", 1, 100)), (2.0, Progress("b", 1, 2)), (3.0, Progress("b", 2, 2))]
     assert lines_of(*steps, (12.0, Progress("a", 50, 100))) == ["a …", "b …", "a: 50 of 100, about 11 s remaining"]
+
+
+def test_bars_of_a_long_shelf_leave_the_screen_when_they_are_full() -> None:
+    bars = Bars(console=Console(file=io.StringIO()))
+    screen = _Bars(bars)
+    for index in range(20):
+        screen.show(Progress(f"board-{index}", 0, 0))
+    assert [task.total for task in bars.tasks] == [None] * 20
+    for index in range(20):
+        screen.show(Progress(f"board-{index}", 17 if index % 2 else 16, 17))
+    assert [task.visible for task in bars.tasks] == [index % 2 == 0 for index in range(20)]
+    assert {task.total for task in bars.tasks} == {17}
