@@ -121,20 +121,41 @@ def test_ctrl_c_leaves_the_boards_at_work_and_resume_fetches_their_tables(tmp_pa
         assert journal.startswith(before[: before.rfind("\n") + 1])
 
 
+@contextmanager
+def real(folder: Path) -> Iterator[Host]:
+    with ExitStack() as running:
+        servers = [running.enter_context(sshd_or_skip(folder / f"sshd-{index}")) for index in range(2)]
+        yield Host(folder, [Device(str(one.address), sys.executable, one.identity, one.known_hosts) for one in servers])
+
+
 @pytest.mark.slow
 def test_two_real_agents_measure_at_once(tmp_path: Path) -> None:
-    with ExitStack() as running:
-        servers = [running.enter_context(sshd_or_skip(tmp_path / f"sshd-{index}")) for index in range(2)]
-        devices = [Device(str(one.address), sys.executable, one.identity, one.known_hosts) for one in servers]
-        status, told, errors = Host(tmp_path, devices).profile(
-            "--fleet", str(Host(tmp_path, devices).fleet), "--out", "tables"
-        )
+    with real(tmp_path) as host:
+        arguments = ("--fleet", str(host.fleet), "--out", "tables")
+        status, told, errors = host.profile(*arguments)
         assert (status, told["complete"]) == (0, 2), errors
         tables = [TABLE_DOCUMENT.load(tmp_path / "tables" / f"board-{index}.json") for index in range(2)]
         assert [set(table.entries) for table in tables] == [BLOCKS] * 2
         assert tables[0].key == tables[1].key
         assert all(one["sent_bytes"] > 100_000 for one in told["boards"])
-        _, again, _ = Host(tmp_path, devices).profile(
-            "--fleet", str(Host(tmp_path, devices).fleet), "--out", "tables", "--resume"
-        )
-        assert [one["sent_bytes"] for one in again["boards"]] == [0, 0]
+        status, told, errors = host.profile(*arguments, "--resume")
+        assert (status, [one["sent_bytes"] for one in told["boards"]]) == (0, [0, 0]), errors
+
+
+@pytest.mark.slow
+def test_two_real_agents_share_a_table_only_as_far_as_they_agree(tmp_path: Path) -> None:
+    with real(tmp_path) as host:
+        _, told, errors = host.profile("--fleet", str(host.fleet), "--shard", "--out", "kind.json")
+    states = [one["state"] for one in told["boards"]]
+    # Both are this one machine, which may be disturbed: then the other board, or nobody, measures in the end.
+    if told["table"] is None:
+        assert "complete" not in states, errors
+        assert "blocks were not measured" in told["problem"]
+        return
+    table = TABLE_DOCUMENT.load(tmp_path / "kind.json")
+    assert set(table.entries) == BLOCKS
+    assert table.provenance.shares is not None
+    assert sorted(key for share in table.provenance.shares for key in share.blocks) == sorted(BLOCKS)
+    for share in table.provenance.shares:
+        assert share.journal_sha256 == sha256_of(journal_path(tmp_path / share.table))
+        assert abs(share.sentinel_off_pct) <= 3

@@ -101,6 +101,7 @@ class _Bars:
 class _Stage:
     began_s: float
     said_s: float | None
+    done: int = 0
     finished: bool = False
 
 
@@ -120,6 +121,10 @@ class _Lines:
         if progress.note:
             self._say(progress.note)
         stage = self._stages.setdefault(progress.stage, _Stage(now_s, None))
+        if progress.done < stage.done:
+            # The same stage once more: a board that takes over what another one did not bring to an end.
+            stage.began_s = now_s
+        stage.done = progress.done
         if stage.said_s is None:
             stage.said_s = now_s
             self._say(f"{progress.stage} …")

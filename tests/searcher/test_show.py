@@ -48,6 +48,12 @@ def test_stages_at_once_begin_once_each_and_take_turns() -> None:
     ]
 
 
+def test_a_stage_that_begins_again_reckons_from_there() -> None:
+    first = [(float(at_s), Progress("a", at_s, 9)) for at_s in range(10)]
+    again = [(100.0, Progress("a", 0, 20)), (110.0, Progress("a", 10, 20))]
+    assert lines_of(*first, *again)[-1] == "a: 10 of 20, about 10 s remaining"
+
+
 def test_a_stage_that_has_finished_slows_the_others_no_more() -> None:
     steps = [(1.0, Progress("a", 1, 100)), (2.0, Progress("b", 1, 2)), (3.0, Progress("b", 2, 2))]
     assert lines_of(*steps, (12.0, Progress("a", 50, 100))) == ["a …", "b …", "a: 50 of 100, about 11 s remaining"]
