@@ -132,7 +132,7 @@ def _device(entry: BoardEntry, folder: Path, usual: Device) -> Device:
         usual,
         name=entry.device,
         python=entry.python or usual.python,
-        profile_name=entry.profile or usual.profile_name,
+        profile_name=entry.profile or (usual.profile_name if entry.device.startswith(_SSH) else None),
         identity=file(entry.identity, usual.identity),
         known_hosts=file(entry.known_hosts, usual.known_hosts),
     )

@@ -41,9 +41,17 @@ def lookup_table(table: LookupTable) -> Table:
             *(cells.get(block, "") for cells in costs.values()),
             *([_norm(entry.numerical_error)] if judged else ()),
         )
-    if table.noise_floor_pct is not None:
-        shown.caption = f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
+    shown.caption = "\n".join(_remarks(table)) or None
     return shown
+
+
+def _remarks(table: LookupTable) -> Iterable[str]:
+    if table.noise_floor_pct is not None:
+        yield f"noise floor: single readings of the steady machine differed by {table.noise_floor_pct:.2f}%"
+    if table.provenance.shares is not None:
+        blocks = ((share.board, len(share.blocks), share.sentinel_off_pct) for share in table.provenance.shares)
+        told = ", ".join(f"{board} ({count}, sentinel {off_pct:+.1f}%)" for board, count, off_pct in blocks)
+        yield f"blocks measured by {told}"
 
 
 def _cost_columns(table: LookupTable) -> dict[str, dict[str, str]]:

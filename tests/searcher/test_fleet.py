@@ -97,3 +97,24 @@ def test_devices_are_called_by_their_hosts(tmp_path: Path) -> None:
     assert {board.device.python for board in boards} == {"python3"}
     with pytest.raises(BadInputError, match="--device ssh://a is given twice"):
         named_boards(["ssh://a", "ssh://a"], Device())
+
+
+def test_boards_may_be_profiles_or_have_one(tmp_path: Path) -> None:
+    own = tmp_path / "kitchen-pi.toml"
+    own.write_text('schema_version = 1\n[reach]\naddress = "kitchen"\n')
+    path = fleet(
+        tmp_path,
+        f"""
+        [[board]]
+        device = "{own}"
+        [[board]]
+        device = "ssh://pi@shelf-2"
+        profile = "raspberry-pi-5"
+        [[board]]
+        device = "ssh://pi@shelf-3"
+        """,
+    )
+    boards = read_fleet(path, Device(profile_name="raspberry-pi-4"))
+    assert [board.name for board in boards] == ["kitchen-pi", "shelf-2", "shelf-3"]
+    assert [board.device.profile_name for board in boards] == [None, "raspberry-pi-5", "raspberry-pi-4"]
+    assert boards[0].device.profile.reach.address == "kitchen"

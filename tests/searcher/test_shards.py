@@ -102,6 +102,13 @@ def test_the_journals_lie_beside_the_table_and_are_those_that_it_names(out: Path
     assert {path.name for path in shares_folder(out).glob("run-1/probe-*.json")} == {"probe-a.json", "probe-b.json"}
 
 
+def test_the_table_on_the_screen_tells_who_measured(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile(Shelf({"a": board(), "b": board(sentinel_ns=81_000)}), out)
+    show.written_table(TABLE_DOCUMENT.load(out), out, as_json=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "blocks measured by a (9, sentinel +0.0%), b (8, sentinel +1.2%)" in told
+
+
 def test_a_board_that_is_off_is_left_out_and_told_by_how_much(out: Path) -> None:
     shelf = Shelf({"a": board(), "slow": board(sentinel_ns=84_000), "c": board(sentinel_ns=82_300)})
     report = profile(shelf, out)
