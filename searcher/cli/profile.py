@@ -17,6 +17,7 @@ from searcher.spaces.catalogue import space_named
 from searcher.workflows.profile_shards import profile_shards
 from searcher.workflows.profile_shelf import profile_shelf
 from searcher.workflows.profile_space import ProfileRequest, profile_space
+from searcher.workflows.progress import Work
 
 _TABLE, _TABLES = Path("table.json"), Path("tables")
 _OUT = "The table to write, its raw samples beside it; of several devices the folder for their tables."
@@ -71,7 +72,8 @@ def command(
         cluster=options.cluster(cluster),
     )
 
-    def request(board: Board, table: Path) -> ProfileRequest:
+    requests = {}
+    for board in _boards(device, fleet, usual):
         known = board.device.profile.measure
         settings = options.settings(
             runtime or known.runtime,
@@ -85,29 +87,23 @@ def command(
             samples,
         )
         settings = replace(settings, costs=costs, max_temperature_c=max_temperature_c or known.max_temperature_c)
-        return ProfileRequest(
+        requests[board.name] = ProfileRequest(
             space=space_named(space),
             device=board.device,
             settings=options.placed(settings, provider, provider_option, require),
-            table=table,
+            table=out or _TABLE,
             budget_s=budget_s,
             overwrite=overwrite,
             data=data,
             resume=resume,
         )
-
-    boards = _boards(device, fleet, usual)
-    if shard:
-        table = out or _TABLE
-        requests = {board.name: request(board, table) for board in _several(boards)}
-        _finish(show.run(profile_shards(requests, table)), as_json)
-    elif fleet is None and len(boards) == 1:
-        table = out or _TABLE
-        show.written_table(show.run(profile_space(request(boards[0], table))), table, as_json)
+    if fleet is not None or shard or len(requests) > 1:
+        report = show.run(_shared(requests, out or _TABLE) if shard else _shelf(requests, out or _TABLES))
+        show.shelf_report(report, as_json)
+        report.require_complete()
     else:
-        folder = _folder(out or _TABLES)
-        requests = {board.name: request(board, folder / f"{board.name}.json") for board in boards}
-        _finish(show.run(profile_shelf(requests)), as_json)
+        (request,) = requests.values()
+        show.written_table(show.run(profile_space(request)), request.table, as_json)
 
 
 def _boards(devices: list[str] | None, fleet: Path | None, usual: Device) -> list[Board]:
@@ -118,21 +114,16 @@ def _boards(devices: list[str] | None, fleet: Path | None, usual: Device) -> lis
     return read_fleet(fleet, usual)
 
 
-def _several(boards: list[Board]) -> list[Board]:
-    if len(boards) < 2:
+def _shared(requests: dict[str, ProfileRequest], table: Path) -> Work[ShelfReport]:
+    if len(requests) < 2:
         raise BadInputError("--shard shares blocks between boards: name several with --device or --fleet")
-    return boards
+    return profile_shards(requests, table)
 
 
-def _folder(out: Path) -> Path:
-    """Return the folder for a shelf's tables, unless it looks like the user expects one table."""
-    if out.is_file() or out.suffix == ".json":
+def _shelf(requests: dict[str, ProfileRequest], folder: Path) -> Work[ShelfReport]:
+    """Give each board its table in the folder, unless that looks like the user expects one table."""
+    if folder.is_file() or folder.suffix == ".json":
         raise BadInputError(
-            f"each board writes a table of its own: --out names a folder, not {out} (--shard makes one)"
+            f"each board writes a table of its own: --out names a folder, not {folder} (--shard makes one)"
         )
-    return out
-
-
-def _finish(report: ShelfReport, as_json: bool) -> None:
-    show.shelf_report(report, as_json)
-    report.require_complete()
+    return profile_shelf({name: replace(request, table=folder / f"{name}.json") for name, request in requests.items()})

@@ -152,12 +152,7 @@ def test_a_silent_board_does_not_hold_the_user_up(tmp_path: Path, history: Histo
 
     shelf = Shelf({"mute": agent_program(lambda _name: 1.0, change=change)})
     requests = shelf.requests(tmp_path)
-    plans = plan_shelf(requests)
-    try:
-        while True:
-            next(plans)
-    except StopIteration as finished:
-        orders = {name: Order(requests[name], plan) for name, plan in finished.value.items()}
+    orders = {name: Order(requests[name], plan) for name, plan in show.run(plan_shelf(requests)).items()}
     work = measured_together(orders, history, shelf.connect, patience_s=0.3)
     while next(work).done < 3:
         pass
@@ -180,6 +175,17 @@ def test_blocks_are_exported_once_and_in_the_main_thread(tmp_path: Path, monkeyp
     monkeypatch.setattr(Exporter, "export_block", counted)
     profile(Shelf({name: board() for name in "abcd"}), tmp_path)
     assert calls == [True] * BLOCKS
+
+
+def test_boards_may_have_settings_of_their_own(tmp_path: Path) -> None:
+    shelf = Shelf({"a": board(), "b": board(), "c": board()})
+    requests = shelf.requests(tmp_path)
+    requests["b"] = replace(requests["b"], settings=replace(QUICK, runtime="onnxruntime", rounds=3), budget_s=60.0)
+    plans = show.run(plan_shelf(requests))
+    assert {name: plan.device for name, plan in plans.items()} == {name: f"ssh://{name}" for name in "abc"}
+    assert len({plan.job_id for plan in plans.values()}) == 3
+    assert [plans[name].settings.runtime for name in "abc"] == ["onnx", "onnxruntime", "onnx"]
+    assert [(plans[name].settings.rounds, plans[name].budget_s) for name in "abc"] == [(6, None), (3, 60.0), (6, None)]
 
 
 def test_fifty_boards_at_once_keep_one_history(tmp_path: Path, history: History) -> None:
