@@ -48,7 +48,8 @@ class FakeTransport:
         files: the bytes of each file by its path.
         runs: the times that the scripted program was started.
         ended: how many of them came to an end, their own or by the caller's will.
-        sent_bytes: all bytes ever sent.
+        sent_bytes: all bytes of files ever sent.
+        input_bytes: all that programs were given to read.
         closed: whether `close` was called.
     """
 
@@ -59,6 +60,7 @@ class FakeTransport:
         self.runs: list[FakeRun] = []
         self.ended = 0
         self.sent_bytes = 0
+        self.input_bytes = 0
         self.closed = False
 
     @property
@@ -88,6 +90,7 @@ class FakeTransport:
         environment: Mapping[str, str] = NO_VARIABLES,
     ) -> Generator[str, None, None]:
         check_program(arguments, environment)
+        self.input_bytes += len(standard_input)
         if standard_input == agent_files()["profiler_agent/unpack.py"].read_bytes():
             for order in range(2, len(arguments), 3):
                 self._unpack(*arguments[order : order + 3])

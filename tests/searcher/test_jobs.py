@@ -45,7 +45,7 @@ def test_a_profile_leaves_its_job_in_the_history(table: Path, history: History) 
     assert (record.state, record.sentence, record.table) == (State.FINISHED, None, table)
     assert (record.plan.device, record.device()) == (REMOTE.name, REMOTE)
     assert record.batches == record.plan.batches == 17 * QUICK.rounds
-    assert record.sent_bytes == device.sent_bytes > 0
+    assert record.sent_bytes == device.sent_bytes + device.input_bytes > 0
     assert record.table_created == made.provenance.created
     assert journal_lines(history, record) == journal_path(table).read_text()
 
