@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent import tuning
+from profiler_agent import recording, tuning
 from profiler_agent.commands import measure as measure_command
 from profiler_agent.controls import write_control
 from profiler_agent.journal import read_journal
@@ -334,7 +334,7 @@ def test_an_unreadable_record_is_told_once(machine: Path) -> None:
 def test_a_measurement_is_taken_and_keyed_on_the_tuned_machine(
     machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure_command, "tuned", functools.partial(tuned, root=machine))
+    monkeypatch.setattr(recording, "tuned", functools.partial(tuned, root=machine))
     parser = argparse.ArgumentParser()
     measure_command.add_options(parser)
     out = tmp_path / "out.jsonl"
