@@ -217,6 +217,7 @@ def test_a_host_that_gives_up_leaves_nothing_running(lab: Lab) -> None:
     lab.check_quiet()
 
 
+@pytest.mark.slow
 def test_a_job_is_told_from_its_beginning_to_a_host_that_starts_anew(lab: Lab) -> None:
     assignment = lab.assignment()
     events = lab.measured(lab.link(), assignment)
@@ -261,6 +262,7 @@ def test_a_poor_radio_link_loses_nothing(lab: Lab) -> None:
     lab.check(assignment, events)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     jump = tmp_path / "jump"
     (tmp_path / "sitecustomize.py").write_text(

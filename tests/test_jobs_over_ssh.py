@@ -147,6 +147,7 @@ def test_a_host_that_was_killed_goes_on_where_the_board_is(host: Host) -> None:
     host.check_complete(hellos=1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_board_at_work_and_attach_fetches_the_table(host: Host, tmp_path: Path) -> None:
     process = host.begin(20)
     process.send_signal(signal.SIGINT)
@@ -181,6 +182,7 @@ def test_cancelling_leaves_neither_a_process_nor_a_lease(host: Host) -> None:
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_local_job_is_stopped_by_an_interrupt_and_resumed(alone: Host) -> None:
     process = alone.begin(20)
     process.send_signal(signal.SIGINT)

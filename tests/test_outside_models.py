@@ -68,7 +68,9 @@ def test_a_small_mobilenet_is_measured(runtime: str, suffix: str, convolutions: 
     assert not any(name.startswith("TRANSPOSE") for name in measurement.operations)
 
 
-@pytest.mark.parametrize(("runtime", "suffix"), [("onnxruntime", ".onnx"), ("litert", ".tflite")])
+@pytest.mark.parametrize(
+    ("runtime", "suffix"), [("onnxruntime", ".onnx"), pytest.param("litert", ".tflite", marks=pytest.mark.slow)]
+)
 def test_the_operators_of_a_small_mobilenet_sum_to_its_latency(runtime: str, suffix: str, tmp_path: Path) -> None:
     report = examined(runtime, exported(partial(mobilenet_v2, classes=10, width=0.25), 32, suffix, tmp_path))
     assert convolutions_of(one.operation for one in report.operators) == 52

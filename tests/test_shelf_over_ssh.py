@@ -97,6 +97,7 @@ def test_boards_of_a_kind_share_one_table_over_ssh(tmp_path: Path) -> None:
         assert share.journal_sha256 == sha256_of(journal_path(tmp_path / share.table))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_boards_at_work_and_resume_fetches_their_tables(tmp_path: Path) -> None:
     with played(tmp_path, 15, 15) as host:
         arguments = ("--fleet", str(host.fleet), "--out", "tables")

@@ -124,13 +124,22 @@ def test_resume_for_something_else_is_refused_where_a_job_is_unfinished(tmp_path
 
 
 def test_ctrl_c_leaves_every_job_at_work_and_says_so(tmp_path: Path, history: History) -> None:
-    shelf = Shelf({"a": board(), "b": board()})
+    interrupted = threading.Event()
+
+    def change(events: list[Event]) -> Iterable[str]:
+        yield from map(format_event, events[:5])
+        interrupted.wait(60)
+        yield from map(format_event, events[5:])
+
+    shelf = Shelf({name: agent_program(lambda _name: 1.0, change=change) for name in "ab"})
     work = profile_shelf(shelf.requests(tmp_path), shelf.connect)
     seen: set[str] = set()
     while not seen >= {"a", "b"}:
         progress = next(work)
         if progress.done > 0 and progress.stage in "ab":
             seen.add(progress.stage)
+    # The boards go on only when the interrupt is under way.
+    threading.Timer(0.5, interrupted.set).start()
     with pytest.raises(InterruptedTogetherError) as caught:
         work.throw(KeyboardInterrupt())
     for record in history.jobs():
