@@ -7,8 +7,8 @@ the boards too: starting their interpreters is most of what goes beyond the slow
 
 The last line is one JSON object: `devices`, `complete` (boards with a whole table), `seconds` (of the whole),
 `slowest_seconds` (the slowest board's own), `seconds_over_slowest` (their ratio), `seconds_beyond_slowest` (their
-difference), `host_processor_seconds` (what the host itself used), and of the host's process `peak_threads` and `peak_resident_bytes` beside `threads_before` and
-`resident_bytes_before`; `fewer` holds the same for the few.
+difference), `host_processor_seconds` (what the host itself used), and of the host's process `peak_threads` and
+`peak_resident_bytes` beside `threads_before` and `resident_bytes_before`; `fewer` holds the same for the few.
 """
 
 from __future__ import annotations
