@@ -17,12 +17,14 @@ import pytest
 
 from profiler_agent.job_folder import End, JobFolder, remove_oldest
 from profiler_agent.journal import partial_path, read_journal
+from profiler_agent.launch import package_environment
 from profiler_agent.lease import holder
 from profiler_agent.records import Done, Failed, Hello, Job, JobBlock, Measured, Settings, format_job, parse_event
 from tests.agent.journal_checker import complaints
 from tests.agent.models import write_convolution, write_identity
 
 QUICK = Settings(rounds=3, samples=3, costs=False)
+ENVIRONMENT = package_environment()
 LONG = Settings(rounds=400, samples=3, target_half_width_pct=1e-9, costs=False)
 
 
@@ -41,7 +43,9 @@ class Board:
 
     def agent(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "profiler_agent", *arguments]
-        return subprocess.run(command, cwd=self.root, input=stdin, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=self.root, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, timeout=120
+        )
 
     def ask(self, action: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return self.agent("job", action, f"jobs/{self.job.job_id}", *arguments, stdin=stdin)
@@ -159,7 +163,7 @@ def test_a_stopped_job_can_go_on_and_a_cancelled_one_cannot(busy: Board) -> None
 def test_a_job_survives_the_group_of_whoever_started_it(tmp_path: Path) -> None:
     board = Board(tmp_path, settings=LONG)
     command = [sys.executable, "-m", "profiler_agent", "job", "start", "jobs/one", "--lease", "lease"]
-    starter = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True)
+    starter = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdin=subprocess.PIPE, start_new_session=True)
     starter.communicate(format_job(board.job).encode())
     # Nobody is left in the group.
     with pytest.raises(ProcessLookupError):
@@ -198,7 +202,7 @@ def test_a_carried_folder_is_measured_by_hand_and_goes_on_elsewhere(tmp_path: Pa
     board = Board(tmp_path / "stick", settings=LONG)
     board.folder.prepare(board.job)
     command = [sys.executable, "-m", "profiler_agent", "measure", "jobs/one"]
-    process = subprocess.Popen(command, cwd=board.root, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=board.root, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     board.wait_for_events(6)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -208,12 +212,14 @@ def test_a_carried_folder_is_measured_by_hand_and_goes_on_elsewhere(tmp_path: Pa
     elsewhere = (tmp_path / "stick").rename(tmp_path / "other")
     job_file = elsewhere / "jobs" / "one" / "job.json"
     job_file.write_text(job_file.read_text().replace('"budget_s": null', '"budget_s": 1'))
-    result = subprocess.run([*command[:-1], str(job_file)], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [*command[:-1], str(job_file)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert "conv.onnx" in result.stdout
     journal = elsewhere / "jobs" / "one" / "journal.jsonl"
     assert journal.read_text().splitlines()[: len(before)] == before
-    again = subprocess.run([*command[:-1], str(job_file)], capture_output=True, text=True, timeout=120)
+    again = subprocess.run([*command[:-1], str(job_file)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert (again.returncode, again.stderr) == (0, f"agent: nothing to resume: {journal} is complete\n")
 
 
