@@ -17,7 +17,7 @@ BROKEN_STATUS = 75
 # It ends with this when the job was cancelled.
 CANCELLED_STATUS = 130
 _LEASE = "lease"
-NEW, RUNNING, BROKEN, ENDED = "new", "running", "broken", "ended"
+NEW = "new"
 
 
 @dataclass(frozen=True)

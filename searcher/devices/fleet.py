@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -16,14 +16,13 @@ from pydantic_core import ErrorDetails
 
 from searcher.devices.device import Device
 from searcher.devices.ssh_address import DEFAULT_PORT, parse_address
+from searcher.devices.toml_file import existing, read_text, where
 from searcher.errors import BadInputError
 
 _LARGEST_BYTES = 1024 * 1024
 _LONGEST_NAME = 80
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _SSH = "ssh://"
-
-Place = tuple[str | int, ...]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -95,7 +94,7 @@ def read_fleet(path: Path, usual: Device) -> list[Board]:
     Raises:
         BadInputError: it cannot be read, or holds what no fleet holds; the message names file, line and key.
     """
-    text = _text(path)
+    text = read_text(path, "fleet", _LARGEST_BYTES)
     entries = _entries(path, text)
     devices: list[Device] = []
     for index, entry in enumerate(entries):
@@ -104,7 +103,7 @@ def read_fleet(path: Path, usual: Device) -> list[Board]:
                 raise BadInputError(f"{entry.device} is listed twice")
             devices.append(_device(entry, path.parent, usual))
         except BadInputError as e:
-            raise BadInputError(f"{_where(path, text, ('board', index, 'device'))}: {e}") from e
+            raise BadInputError(f"{where(path, text, ('board', index, 'device'))}: {e}") from e
     return _named(devices, [entry.name for entry in entries])
 
 
@@ -118,7 +117,7 @@ def _entries(path: Path, text: str) -> tuple[BoardEntry, ...]:
         entries = _ADAPTER.validate_json(json.dumps(plain, default=str)).board
     except ValidationError as e:
         error = e.errors()[0]
-        raise BadInputError(f"{_where(path, text, _existing(plain, error['loc']))}: {_reason(error)}") from e
+        raise BadInputError(f"{where(path, text, existing(plain, error['loc']))}: {_reason(error)}") from e
     if not entries:
         raise BadInputError(f"{path} lists no board: it needs [[board]] with a device")
     return entries
@@ -168,60 +167,6 @@ def _unique(name: str, taken: set[str]) -> str:
         number += 1
         chosen = f"{name}-{number}"
     return chosen
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
-    except OSError as e:
-        raise BadInputError(f"the fleet {path} cannot be read: {e.strerror or e}") from e
-    if len(content) > _LARGEST_BYTES:
-        raise BadInputError(f"{path} is no fleet: it is larger than {_LARGEST_BYTES} bytes")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise BadInputError(f"{path} is no fleet: it is not UTF-8") from e
-
-
-def _existing(plain: Any, place: Iterable[str | int]) -> Place:
-    """Cut from a place what is not in the document, such as a key that is missing."""
-    found: list[str | int] = []
-    for key in place:
-        if isinstance(plain, dict):
-            there = key in plain
-        else:
-            there = isinstance(plain, list) and isinstance(key, int) and key < len(plain)
-        if not there:
-            break
-        found.append(key)
-        plain = plain[key]
-    return tuple(found)
-
-
-def _where(path: Path, text: str, place: Place) -> str:
-    line = _line_of(text, place)
-    key = ".".join(str(part + 1) if isinstance(part, int) else part for part in place)
-    return ", ".join(part for part in (str(path), line and f"line {line}", key) if part)
-
-
-def _line_of(text: str, place: Place) -> int | None:
-    """Return the line, counted from 1, in which the value at a place begins; None for the whole document.
-
-    tomllib tells no lines. A beginning of the file that is TOML ends between values, so the first that has the place
-    ends with its value, which starts behind the longest shorter one.
-    """
-    lines = text.splitlines(keepends=True)
-    whole = 0
-    for count in range(1, len(lines) + 1 if place else 0):
-        try:
-            plain: Any = tomllib.loads("".join(lines[:count]))
-        except tomllib.TOMLDecodeError:
-            continue
-        if _existing(plain, place) == place:
-            return whole + 1
-        whole = count
-    return None
 
 
 def _reason(error: ErrorDetails) -> str:

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 import searcher
 from searcher.devices.ssh_address import SshAddress, parse_address
+from searcher.devices.toml_file import existing, read_text, where
 from searcher.errors import BadInputError
 
 SCHEMA_VERSION = 1
@@ -161,7 +162,7 @@ def read_profile(path: Path) -> DeviceProfile:
     Raises:
         BadInputError: the file cannot be read, or holds what no profile holds; the message names file, line and key.
     """
-    text = _text(path)
+    text = read_text(path, "device profile", _LARGEST_BYTES)
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
@@ -169,37 +170,23 @@ def read_profile(path: Path) -> DeviceProfile:
     for place in _places(plain):
         if _SECRET.search(place[-1]):
             raise BadInputError(
-                f"{_where(path, text, place)} looks like a secret, and a profile holds none:"
+                f"{where(path, text, place)} looks like a secret, and a profile holds none:"
                 " log in with a key, from ssh-agent or with --identity"
             )
     version = plain.get("schema_version")
     if version != SCHEMA_VERSION:
         told = "is missing" if version is None else f"is {str(version)[:20]!r}, not {SCHEMA_VERSION}"
-        raise BadInputError(f"{_where(path, text, ('schema_version',))} {told}")
+        raise BadInputError(f"{where(path, text, ('schema_version',))} {told}")
     try:
         # As JSON, whose lists are strict enough for tuples and whose objects are for dataclasses.
         profile: DeviceProfile = _ADAPTER.validate_json(json.dumps(plain, default=str))
     except ValidationError as e:
         error = e.errors()[0]
         place = tuple(part for part in error["loc"] if isinstance(part, str))
-        raise BadInputError(f"{_where(path, text, _existing(plain, place))}: {_reason(error)}") from e
+        raise BadInputError(f"{where(path, text, existing(plain, place))}: {_reason(error)}") from e
     except BadInputError as e:
-        raise BadInputError(f"{_where(path, text, ('reach', 'address'))}: {e}") from e
+        raise BadInputError(f"{where(path, text, ('reach', 'address'))}: {e}") from e
     return profile
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
-    except OSError as e:
-        raise BadInputError(f"the device profile {path} cannot be read: {e.strerror or e}") from e
-    if len(content) > _LARGEST_BYTES:
-        raise BadInputError(f"{path} is no device profile: it is larger than {_LARGEST_BYTES} bytes")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise BadInputError(f"{path} is no device profile: it is not UTF-8") from e
 
 
 def _places(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -207,42 +194,6 @@ def _places(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
         yield (*above, key)
         if isinstance(value, dict):
             yield from _places(value, (*above, key))
-
-
-def _existing(table: Any, place: tuple[str, ...]) -> tuple[str, ...]:
-    """Cut from a place what pydantic adds to it, such as the kind of a union that did not fit."""
-    found: list[str] = []
-    for key in place:
-        if not isinstance(table, dict) or key not in table:
-            break
-        found.append(key)
-        table = table[key]
-    return tuple(found)
-
-
-def _where(path: Path, text: str, place: tuple[str, ...]) -> str:
-    line = _line_of(text, place)
-    key = ".".join(place)
-    return f"{path}, line {line}, {key}" if line else f"{path}, {key}"
-
-
-def _line_of(text: str, place: tuple[str, ...]) -> int | None:
-    """Return the line, counted from 1, in which a key's value begins; None where it is nowhere.
-
-    tomllib tells no lines. A beginning of the file that is TOML ends between values, so the first that has the key
-    ends with its value, which starts behind the longest shorter one.
-    """
-    lines = text.splitlines(keepends=True)
-    whole = 0
-    for count in range(1, len(lines) + 1):
-        try:
-            table: Any = tomllib.loads("".join(lines[:count]))
-        except tomllib.TOMLDecodeError:
-            continue
-        if place and _existing(table, place) == place:
-            return whole + 1
-        whole = count
-    return None
 
 
 def _reason(error: ErrorDetails) -> str:
