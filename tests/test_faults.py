@@ -31,7 +31,8 @@ from searcher.devices.transport import TransportError
 from tests.agent.journal_checker import complaints
 from tests.agent.models import write_convolution, write_identity
 from tests.cutting_proxy import CuttingProxy
-from tests.loopback_sshd import LoopbackSshd, is_running, wait_until
+from tests.loopback_sshd import LoopbackSshd
+from tests.quiet_board import require_quiet
 from tests.sshd import sshd_or_skip
 
 QUICK = Settings(runtime="onnx", rounds=10, samples=3, target_half_width_pct=1e-9, costs=False)
@@ -85,22 +86,7 @@ class Lab:
         self.check_quiet()
 
     def check_quiet(self) -> None:
-        leases = [self.folder / "lease", *self.folder.glob("jobs/*/running")]
-        assert [lease for lease in leases if holder(lease) is not None] == []
-        assert wait_until(lambda: not self.processes(), 10), self.processes()
-
-    def processes(self) -> list[str]:
-        """Return the commands of agents that work below the board's root."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                inside = Path(os.readlink(folder / "cwd")) == self.folder
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if inside and is_running(int(folder.name)):
-                found.append(command)
-        return found
+        require_quiet(self.folder)
 
     def agent_pid(self, assignment: Assignment) -> int:
         note = holder(self.folder / "jobs" / assignment.job_id / "running")

@@ -21,7 +21,8 @@ from profiler_agent.records import Hello, format_event
 from searcher.tables.journal import journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.agent.journal_checker import complaints
-from tests.loopback_sshd import LoopbackSshd, is_running, wait_until
+from tests.loopback_sshd import LoopbackSshd, wait_until
+from tests.quiet_board import require_quiet
 from tests.sshd import sshd_or_skip
 
 # Fewer than eight rounds: none is done early.
@@ -89,21 +90,7 @@ class Host:
         self.check_quiet()
 
     def check_quiet(self) -> None:
-        leases = [self.board / "lease", *self.board.glob("jobs/*/running")]
-        assert wait_until(lambda: [lease for lease in leases if holder(lease) is not None] == [], 10)
-        assert wait_until(lambda: self.workers() == [], 10), self.workers()
-
-    def workers(self) -> list[str]:
-        """Return the agent's processes that work below the board's root."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                inside = Path(os.readlink(folder / "cwd")) == self.board
-            except OSError:
-                continue
-            if inside and is_running(int(folder.name)):
-                found.append((folder / "cmdline").read_text())
-        return found
+        require_quiet(self.board, patience_s=10)
 
 
 @pytest.fixture(scope="module")
