@@ -32,10 +32,7 @@ SPACE = NasBench201()
 SETTINGS = Settings(rounds=2, samples=2, costs=False)
 
 
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    monkeypatch.setenv("PROFILER_HISTORY", str(tmp_path / "history.sqlite"))
-    return History()
+pytestmark = pytest.mark.usefixtures("history")
 
 
 def new_plan(settings: Settings = SETTINGS) -> Plan:

@@ -26,11 +26,7 @@ from tests.searcher.builders import KEY, QUICK, agent_program
 from tests.searcher.jobs import REMOTE, SPACE, actions, cut_once, journal_lines, only, profile
 from tests.searcher.wheels import only_index, write_wheel
 
-
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    monkeypatch.setenv("PROFILER_HISTORY", str(tmp_path / "history.sqlite"))
-    return History()
+pytestmark = pytest.mark.usefixtures("history")
 
 
 @pytest.fixture

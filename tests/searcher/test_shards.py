@@ -31,10 +31,7 @@ from tests.searcher.test_prepare_device import board as phone
 CALL = CALL_OVERHEAD.key
 
 
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    monkeypatch.setenv("PROFILER_HISTORY", str(tmp_path / "history.sqlite"))
-    return History()
+pytestmark = pytest.mark.usefixtures("history")
 
 
 @pytest.fixture

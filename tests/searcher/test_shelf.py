@@ -25,11 +25,7 @@ from tests.fakes import FakeTransport
 from tests.searcher.boards import BLOCKS, Shelf, board, dying_after
 from tests.searcher.builders import QUICK, agent_program
 
-
-@pytest.fixture(autouse=True)
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    monkeypatch.setenv("PROFILER_HISTORY", str(tmp_path / "history.sqlite"))
-    return History()
+pytestmark = pytest.mark.usefixtures("history")
 
 
 def profile(shelf: Shelf, folder: Path, *, resume: bool = False) -> ShelfReport:
