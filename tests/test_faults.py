@@ -23,11 +23,12 @@ from profiler_agent.journal import read_journal
 from profiler_agent.lease import holder
 from profiler_agent.records import Event, Hello, Measured, Settings
 from searcher.artifacts import ExportedModel, sha256_of
+from searcher.devices.deploy import deploy_agent
 from searcher.devices.driver import Assignment, measure_on
 from searcher.devices.link import Link
 from searcher.devices.prepare import PythonSetup
 from searcher.devices.ssh import SshTransport
-from searcher.devices.transport import TransportError
+from searcher.devices.transport import TransportError, UnreachableError
 from tests.agent.journal_checker import complaints
 from tests.agent.models import write_convolution, write_identity
 from tests.cutting_proxy import CuttingProxy
@@ -60,7 +61,7 @@ class Lab:
     def assignment(self, settings: Settings = QUICK) -> Assignment:
         return Assignment(self.models, settings)
 
-    def link(self, port: int | None = None) -> Link:
+    def link(self, port: int | None = None, root: str | None = None) -> Link:
         address = self.server.address if port is None else replace(self.server.address, port=port)
         known_hosts = self.server.known_hosts.with_name(f"known_hosts_{address.port}")
         if not known_hosts.exists():
@@ -68,7 +69,7 @@ class Lab:
             known_hosts.write_text(f"{address.host_key_name} {key}")
         made = Link(
             lambda: SshTransport.connect(
-                address, identity=self.server.identity, known_hosts=known_hosts, root=self.root
+                address, identity=self.server.identity, known_hosts=known_hosts, root=root or self.root
             ),
             patience_s=self.patience_s,
         )
@@ -128,6 +129,17 @@ def test_a_link_that_is_cut_loses_nothing(lab: Lab, cut: Cut) -> None:
         events = lab.measured(lab.link(proxy.port), assignment)
         assert proxy.connections > 1
     lab.check(assignment, events)
+
+
+def test_a_link_that_is_cut_anywhere_in_an_upload_is_lost_and_no_refusal(lab: Lab) -> None:
+    rng = random.Random(20)
+    for attempt in range(40):
+        limit_bytes = rng.randrange(9_000, 150_000)
+        with (
+            CuttingProxy(lab.server.address.port, lambda _number, sent, _got, limit=limit_bytes: sent > limit) as proxy,
+            pytest.raises(UnreachableError),
+        ):
+            deploy_agent(lab.link(proxy.port, f"{lab.root}_{attempt}").transport, sys.executable)
 
 
 def test_a_board_that_cannot_be_reached_for_a_while_goes_on_measuring(lab: Lab) -> None:

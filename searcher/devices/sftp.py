@@ -19,6 +19,21 @@ _MARGIN_BYTES = 64 * 1024
 
 _DF_TIMEOUT_S = 5
 
+# What only a device that is there can answer.
+_REFUSALS = (FileNotFoundError, PermissionError)
+
+# How long paramiko's thread that reads a connection may take to notice its end, on a host with much else to do.
+_NOTICED_S = 2.0
+
+
+def was_lost(connection: paramiko.Transport) -> bool:
+    """Say whether a connection has ended, when something on it has just failed for no reason that the device gave.
+
+    What writes on a connection may learn of its end a moment before paramiko's own thread, which reads, knows it.
+    """
+    connection.join(_NOTICED_S)
+    return not connection.is_active()
+
 
 @contextlib.contextmanager
 def explained(connection: paramiko.Transport, device: str, purpose: str) -> Iterator[None]:
@@ -38,7 +53,7 @@ def explained(connection: paramiko.Transport, device: str, purpose: str) -> Iter
     except TimeoutError as e:
         raise UnreachableError(f"{device} stopped answering when it should {purpose}") from e
     except LINK_FAILURES as e:
-        if not connection.is_active():
+        if not isinstance(e, _REFUSALS) and was_lost(connection):
             raise UnreachableError(f"the connection to {device} was lost when it should {purpose}") from e
         reason = printable(getattr(e, "strerror", None) or str(e)) or "it gave no reason"
         raise TransportError(f"{device} could not {purpose}: {reason}") from e

@@ -10,7 +10,7 @@ from pathlib import Path
 import paramiko
 
 from searcher.devices import transport
-from searcher.devices.sftp import DeviceFiles, answered, explained
+from searcher.devices.sftp import DeviceFiles, answered, explained, was_lost
 from searcher.devices.ssh_address import SshAddress, parse_address
 from searcher.devices.ssh_login import ANSWER_S, LINK_FAILURES, log_in
 from searcher.devices.ssh_route import Hop, Route
@@ -199,7 +199,7 @@ class SshTransport:
             errors = ErrorTail(lambda: channel.recv_stderr(CHUNK_BYTES))
             yield from split_lines(lambda: channel.recv(CHUNK_BYTES))
             status = channel.recv_exit_status()
-            if status == _NO_STATUS and not self._connection.is_active():
+            if status == _NO_STATUS and was_lost(self._connection):
                 raise UnreachableError(f"the connection to {self.description} was lost while {arguments[0]} ran there")
             if status != 0:
                 raise RemoteProgramError(arguments[0], self.description, status, errors.text())

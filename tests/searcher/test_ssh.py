@@ -15,6 +15,7 @@ import paramiko
 import pytest
 
 from searcher.devices import ssh
+from searcher.devices.sftp import explained
 from searcher.devices.ssh import SshAddress, SshTransport
 from searcher.devices.transport import AuthenticationError, HostKeyError, TransportError, UnreachableError
 from tests.loopback_sshd import LoopbackSshd, agent_with, is_running, make_key, wait_until
@@ -331,3 +332,24 @@ def _small_disk(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+class _EndingSoon(threading.Thread):
+    """A connection whose end is known to the thread that reads it a little later than to the one that writes."""
+
+    def run(self) -> None:
+        time.sleep(0.2)
+
+    def is_active(self) -> bool:
+        return self.is_alive()
+
+
+@pytest.mark.parametrize("failure", [EOFError(), OSError("Socket is closed"), ConnectionResetError(104, "reset")])
+def test_a_connection_that_is_just_ending_is_lost_and_no_refusal(failure: Exception) -> None:
+    connection = _EndingSoon(daemon=True)
+    connection.start()
+    with (
+        pytest.raises(UnreachableError, match=r"the connection to board was lost when it should write agent\.py"),
+        explained(connection, "board", "write agent.py"),
+    ):
+        raise failure
