@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ Cut = Callable[[int, int, int], bool]
 
 def never(_number: int, _sent: int, _got: int) -> bool:
     return False
+
+
+def _sent_more_than(limit_bytes: int, _number: int, sent: int, _got: int) -> bool:
+    return sent > limit_bytes
 
 
 @dataclass
@@ -134,11 +139,8 @@ def test_a_link_that_is_cut_loses_nothing(lab: Lab, cut: Cut) -> None:
 def test_a_link_that_is_cut_anywhere_in_an_upload_is_lost_and_no_refusal(lab: Lab) -> None:
     rng = random.Random(20)
     for attempt in range(40):
-        limit_bytes = rng.randrange(9_000, 150_000)
-        with (
-            CuttingProxy(lab.server.address.port, lambda _number, sent, _got, limit=limit_bytes: sent > limit) as proxy,
-            pytest.raises(UnreachableError),
-        ):
+        cut = partial(_sent_more_than, rng.randrange(9_000, 150_000))
+        with CuttingProxy(lab.server.address.port, cut) as proxy, pytest.raises(UnreachableError):
             deploy_agent(lab.link(proxy.port, f"{lab.root}_{attempt}").transport, sys.executable)
 
 

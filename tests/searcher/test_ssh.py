@@ -334,8 +334,11 @@ def _small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-class _EndingSoon(threading.Thread):
+class _EndingSoon(paramiko.Transport):
     """A connection whose end is known to the thread that reads it a little later than to the one that writes."""
+
+    def __init__(self) -> None:
+        threading.Thread.__init__(self, daemon=True)
 
     def run(self) -> None:
         time.sleep(0.2)
@@ -346,7 +349,7 @@ class _EndingSoon(threading.Thread):
 
 @pytest.mark.parametrize("failure", [EOFError(), OSError("Socket is closed"), ConnectionResetError(104, "reset")])
 def test_a_connection_that_is_just_ending_is_lost_and_no_refusal(failure: Exception) -> None:
-    connection = _EndingSoon(daemon=True)
+    connection = _EndingSoon()
     connection.start()
     with (
         pytest.raises(UnreachableError, match=r"the connection to board was lost when it should write agent\.py"),
