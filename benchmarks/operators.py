@@ -6,8 +6,8 @@ two alternate, and each process of the agent is compared with the plain loop jus
 changes its speed within minutes changes both. `ratio` is the sum of the estimates and of the call over the agent's own
 unprofiled latency, times the median over the pairs of the agent's latency over the plain loop's; `unpaired_ratio` is
 the same sum over the median of all plain loops. Where the interval of the pairs' median is wider than half the limit,
-the machine was not steady enough to tell, and the network is examined again, up to three times; the ratio itself
-decides nothing. The last line is one JSON object: `onnx_ratio_worst` and `tflite_ratio_worst` are the ratios farthest
+too few pairs were taken for a machine as unsteady, and the network is examined again with twice as many, up to three
+times; the ratio itself decides nothing. The last line is one JSON object: `onnx_ratio_worst` and `tflite_ratio_worst` are the ratios farthest
 from 1, `profiler_inflation` the median of profiled ÷ unprofiled latency, `tflite_additivity` what the parts sum to
 before they are scaled to the whole.
 """
@@ -95,10 +95,11 @@ class Pair:
 
 
 def steadily(model: Path, settings: Settings, budget_s: float) -> tuple[OperatorReport, tuple[Pair, ...]]:
-    """Examine a network until the machine was steady meanwhile, or three times: the steadiest counts."""
+    """Examine a network until the pairs tell enough, or three times, each twice as long: the steadiest counts."""
     tries: list[tuple[OperatorReport, tuple[Pair, ...]]] = []
     while len(tries) < _MOST_TRIES:
-        tries.append(examined(model, settings, budget_s))
+        more = 2 ** len(tries)
+        tries.append(examined(model, dataclasses.replace(settings, rounds=more * settings.rounds), more * budget_s))
         _, pairs = tries[-1]
         if len(pairs) >= _FEWEST_ROUNDS and spread_pct(pairs) <= _LIMITS_PCT[settings.runtime] / 2:
             break
