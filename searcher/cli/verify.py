@@ -13,7 +13,8 @@ from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.spaces.catalogue import space_named
 from searcher.verification.verification import VERIFICATION_DOCUMENT
-from searcher.workflows.verify_search import VerifyRequest, settings_of_search, verify_search
+from searcher.workflows.measure_networks import settings_of_key
+from searcher.workflows.verify_search import VerifyRequest, verify_search
 
 
 def command(
@@ -51,7 +52,7 @@ def command(
             ssh_config=ssh_config,
             accept_new_host_key=accept_new_host_key,
         ),
-        settings=settings_of_search(found, precision, rounds, samples),
+        settings=settings_of_key(found.table_key, found.sentinel_ms, precision, rounds, samples),
         top=top,
         data=data,
     )

@@ -26,11 +26,12 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.reference import Reference
 from searcher.verification.verification import VERIFICATION_DOCUMENT, Verification
+from searcher.workflows.measure_networks import settings_of_key
 from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest, search_space
-from searcher.workflows.verify_search import VerifyRequest, settings_of_search, verify_search
+from searcher.workflows.verify_search import VerifyRequest, verify_search
 
 _PROFILE_SHARE, _REFERENCE_SHARE, _VERIFY_SHARE = 0.2, 0.33, 0.12
 _DATA = "digits"
@@ -180,7 +181,7 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     )
     SEARCH_DOCUMENT.save(search, request.search)
     watch.lap("search")
-    settings = settings_of_search(search)
+    settings = settings_of_key(search.table_key, search.sentinel_ms)
     budget_s = max(_LEAST_VERIFY_S, request.budget_s - watch.elapsed_s)
     verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s), connect)
     VERIFICATION_DOCUMENT.save(verification, request.verification)

@@ -1,0 +1,124 @@
+"""Whole networks of a space, exported and measured under the conditions of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from profiler_agent.records import RecordError, Settings, TableKey, parse_provider
+from searcher.artifacts import ExportedModel, cache_folder
+from searcher.devices.answers import JobResult
+from searcher.devices.device import Connect, Device
+from searcher.devices.driver import Assignment, measure_on
+from searcher.devices.link import Link
+from searcher.devices.prepare import python_setup
+from searcher.errors import BadInputError
+from searcher.spaces.architecture import Architecture
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.workflows.prepare_device import meet_device
+from searcher.workflows.prepare_exporter import prepare_exporter
+from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, requiring_key
+
+_USUAL = Settings()
+
+
+@dataclass(frozen=True)
+class NetworksRequest:
+    """Which networks to measure, and where.
+
+    Attributes:
+        architectures: different ones, at least one.
+        key: of the table that the networks are compared with: they are measured under its conditions or not at all.
+        settings: of the measuring, as `settings_of_key` makes them.
+        budget_s: seconds after which no new round of measuring starts; None for no bound.
+        data: images that networks of other numbers than fp32 are calibrated on.
+    """
+
+    space: NasBench201
+    architectures: Sequence[Architecture]
+    key: TableKey
+    device: Device
+    settings: Settings
+    budget_s: float | None = None
+    data: str = "digits"
+
+
+def measure_networks(request: NetworksRequest, connect: Connect) -> Work[JobResult]:
+    """Export networks and measure them; the measurements bear the architectures' texts.
+
+    Args:
+        request: what to measure.
+        connect: opens the way to the device.
+
+    Raises:
+        KeyMismatchError: the device or the settings are not those of the table.
+        SearcherError: the device cannot be reached or a network cannot be measured.
+    """
+    yield from meet_device(request.device)
+    models = yield from _export(request)
+    key, settings = request.key, request.settings
+    setup = python_setup(request.device, settings.runtime, {key.runtime: key.runtime_version})
+    with closing(Link(lambda: connect(request.device))) as link:
+        yield Progress(PREPARING, 0, 1)
+        events = measure_on(link, setup, Assignment(models, settings, request.budget_s))
+        yield Progress(PREPARING, 1, 1)
+        checked = requiring_key(events, key)
+        result = yield from follow_job(checked, "measure networks", len(models) * settings.rounds)
+    result.require_complete()
+    return result
+
+
+def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:
+    space, settings = request.space, request.settings
+    exporter = prepare_exporter(space, settings.runtime, settings.precision, request.data)
+    models = []
+    for done, architecture in enumerate(request.architectures, start=1):
+        models.append(exporter.export_network(space, architecture, cache_folder() / "exports"))
+        yield Progress("export networks", done, len(request.architectures))
+    return models
+
+
+def settings_of_key(
+    key: TableKey,
+    sentinel_ms: float | None,
+    precision_pct: float = _USUAL.target_half_width_pct,
+    rounds: int = _USUAL.rounds,
+    samples: int = _USUAL.samples,
+) -> Settings:
+    """Return settings that measure as a table was measured: under its key, on a machine as fast as then.
+
+    Args:
+        key: of the table.
+        sentinel_ms: latency of the sentinel then, in ms; None if unknown.
+        precision_pct: half-width of the interval, in percent of the median, at which a network is done.
+        rounds: the most fresh processes for a network.
+        samples: raw samples per network and round.
+
+    Raises:
+        BadInputError: the key's affinity is neither `any` nor a list of processors, or a value is out of range.
+    """
+    processors = key.affinity.split(",")
+    if key.affinity != "any" and not all(part.isdecimal() for part in processors):
+        raise BadInputError(f"the table's key has the affinity {key.affinity!r}, which names no processors such as 0,1")
+    affinity = None if key.affinity == "any" else tuple(int(part) for part in processors)
+    try:
+        provider, provider_options = parse_provider(key.provider)
+        return Settings(
+            runtime=key.runtime,
+            optimization=key.optimization,
+            provider=provider,
+            provider_options=provider_options,
+            precision=key.precision,
+            threads=key.threads,
+            affinity=affinity,
+            spinning=key.spinning,
+            # What took then must take again: the keys are compared.
+            tune=key.tuned,
+            target_half_width_pct=precision_pct,
+            sentinel_ns=None if sentinel_ms is None else sentinel_ms * 1e6,
+            rounds=rounds,
+            samples=samples,
+        )
+    except (RecordError, ValueError) as e:
+        raise BadInputError(str(e)) from e
