@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.records import Settings, TableKey, provider_text
+from profiler_agent.records import TableKey
 from searcher.artifacts import cache_folder
 from searcher.cli import application, blocks
 from searcher.errors import BadInputError
@@ -21,7 +21,6 @@ from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
-from searcher.workflows.measure_networks import settings_of_key
 from searcher.workflows.profile_space import ProfileRequest
 from searcher.workflows.progress import Work
 from tests.searcher.builders import KEY, table
@@ -92,11 +91,6 @@ def save_search(path: Path, key: TableKey = KEY) -> None:
         (("--device", "local", "--device", "shelf"), "unknown device 'shelf'"),
     ],
 )
-def _settings_of(search: Path) -> Settings:
-    found = SEARCH_DOCUMENT.load(search)
-    return settings_of_key(found.table_key, found.sentinel_ms)
-
-
 def test_shelves_that_cannot_be_are_one_sentence(
     searcher: Run, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
@@ -275,22 +269,6 @@ def test_a_device_folder_that_cannot_be_written_is_one_sentence(
     assert_one_sentence(searcher("profile", "--out", tmp_path / "t.json"), 1, "cache/device")
 
 
-def test_verify_measures_under_the_tables_own_tuning(tmp_path: Path) -> None:
-    for tuning, wanted in (("none", False), ("governor,turbo", True)):
-        save_search(tmp_path / "search.json", replace(KEY, tuning=tuning))
-        assert _settings_of(tmp_path / "search.json").tune is wanted
-
-
-@pytest.mark.parametrize(
-    ("provider", "options"),
-    [("CPUExecutionProvider", {}), ("XNNPACK", {}), ("CUDAExecutionProvider", {"device_id": "1"})],
-)
-def test_verify_measures_on_the_tables_own_provider(tmp_path: Path, provider: str, options: dict[str, str]) -> None:
-    save_search(tmp_path / "search.json", replace(KEY, provider=provider_text(provider, options)))
-    settings = _settings_of(tmp_path / "search.json")
-    assert (settings.provider, settings.provider_options, settings.require) == (provider, options, None)
-
-
 def test_profile_passes_providers_and_costs_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[ProfileRequest] = []
 
@@ -320,11 +298,6 @@ def test_lut_show_tells_the_costs_that_are_known(searcher: Run, tmp_path: Path) 
     assert "peak memory" not in searcher("lut", "show", "plain.json").out
     shown = searcher("lut", "show", "costs.json").out
     assert all(text in shown for text in ("peak memory MB", "2.50", "file kB", "1.5", "energy mJ", "3.14"))
-
-
-def test_verify_measures_in_the_tables_own_number_type(tmp_path: Path) -> None:
-    save_search(tmp_path / "search.json", replace(KEY, precision="int8"))
-    assert _settings_of(tmp_path / "search.json").precision == "int8"
 
 
 def test_profile_passes_tuning_on(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
