@@ -51,7 +51,7 @@ def test_it_is_a_cost_model() -> None:
 
 def test_prices_are_those_of_all_cells_with_a_share_of_the_adds() -> None:
     skips = CELLS * 0.25 * np.array([0, 1 / 2, 1 / 2, 2 / 3, 2 / 3, 2 / 3])
-    assert pytest.approx(BASE_MS) == MODEL.base_ms
+    assert MODEL.base_ms == pytest.approx(BASE_MS)
     assert MODEL.prices_ms.shape == (6, 5)
     expected = {"none": 0.0, "nor_conv_1x1": 2.0, "nor_conv_3x3": 6.0, "avg_pool_3x3": 1.0, "skip_connect": 0.0}
     for gene, operation in enumerate(OPERATIONS):
