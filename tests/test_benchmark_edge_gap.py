@@ -41,9 +41,11 @@ def test_the_worst_of_several_tables_counts(tmp_path: Path) -> None:
     told = json.loads(result.stdout.splitlines()[-1])
     worst = told["tables"][str(paths[1])]
     assert (told["worst_pct"], told["median_pct"]) == (worst["worst_pct"], worst["median_pct"])
-    # Three skips into the last node of which two are from a dead node pay 2/3 of an add where none is executed; what is
-    # farthest off has one live operand at each of both sums: 2/3 + 1/2 adds in each of 15 cells, beside call and skeleton.
-    assert told["worst_pct"] == pytest.approx(100 * 15 * (2 / 3 + 1 / 2) / 3)
+    # Farthest off are cells whose only live edge is 0→3, nodes 1 and 2 being reached by nothing and followed all the
+    # same: no add is executed where 1/2 + 3 · 2/3 are paid, in each of 15 cells, beside the call and the skeleton.
+    assert told["worst_pct"] == pytest.approx(100 * 15 * (1 / 2 + 2) / 3)
+    operations = SPACE.operations(SPACE.parse(worst["worst"]))
+    assert (operations[:2], "none" in operations[2:]) == (("none", "none"), False)
     assert 0 < told["spearman"] < 1
 
 
