@@ -6,13 +6,17 @@ N cells; head. Source: Dong and Yang, "NAS-Bench-201", ICLR 2020, section 2.1 an
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from searcher.errors import BadInputError
+from searcher.spaces.additive import AdditiveCounts
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec, Shape
 from searcher.spaces.cell import (
@@ -20,6 +24,7 @@ from searcher.spaces.cell import (
     CONV_1X1,
     CONV_3X3,
     EDGES,
+    NONE,
     OPERATIONS,
     all_genotypes,
     format_cell,
@@ -27,10 +32,14 @@ from searcher.spaces.cell import (
     representative,
     score_key,
 )
+from searcher.spaces.cell_counts import cell_counts
 from searcher.spaces.computation import ADD, COUNTED, Computation, computation
 from searcher.spaces.counts import block_macs, block_parameters
+from searcher.spaces.extremes import Extremes, require_prices
 
 STAGES = 3
+# Cells that are counted at once: what that takes beside the result stays in a processor's second cache.
+_CELLS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,70 @@ class NasBench201:
         cells = (self.cell_block(operation, stage) for stage in range(STAGES) for operation in COUNTED)
         return (CALL_OVERHEAD, *self._skeleton(), *cells)
 
+    def block_counts(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Return how often a runtime executes each block of many architectures, worked out from their encodings.
+
+        Args:
+            genotypes: (n, 6) indices of operations.
+
+        Returns:
+            (n, 17) counts, a column for each of `all_blocks()`. That of the call is 1 in every row; the others are
+            those of `blocks`, so all 0 for a disconnected cell.
+
+        Raises:
+            BadInputError: the array has another shape, is not of integers, or holds an operation that there is not.
+        """
+        self._require_genotypes(genotypes)
+        skeleton = len(self._skeleton())
+        counts = np.empty((len(genotypes), 1 + skeleton + STAGES * len(COUNTED)), np.int32)
+        counts[:, 0] = 1
+        for start in range(0, len(genotypes), _CELLS_AT_ONCE):
+            rows = slice(start, start + _CELLS_AT_ONCE)
+            live, operations = cell_counts(genotypes[rows].astype(np.uint8))
+            counts[rows, 1 : 1 + skeleton] = live[:, None]
+            in_a_stage = operations.astype(np.int32) * self.cells_per_stage
+            counts[rows, 1 + skeleton :] = np.tile(in_a_stage, (1, STAGES))
+        return counts
+
+    def extremes(self, block_ms: NDArray[np.float64]) -> Extremes:
+        """Return the connected cells that cost least and most; of equal ones the first in lexicographic order.
+
+        Every cell is counted, which takes some milliseconds. Dynamic programming over the nodes would save next to
+        nothing: what an edge costs depends on which values there are already (pools of one value are paid once), on
+        whether its node reaches the output, and on how many operands the sum has, so that the state after node 2
+        would be nearly the whole choice of the edges before.
+
+        Args:
+            block_ms: (17,) what one execution of each of `all_blocks()` costs, in ms; may be negative.
+
+        Raises:
+            BadInputError: `block_ms` has another shape or holds what is not finite.
+        """
+        require_prices(block_ms, len(self.all_blocks()))
+        genotypes = np.indices((len(OPERATIONS),) * len(EDGES), dtype=np.uint8).reshape(len(EDGES), -1).T
+        counts = self.block_counts(genotypes)
+        connected = counts[:, 1] > 0  # the stem
+        latencies = counts[connected] @ block_ms
+        least, most = (genotypes[connected][index] for index in (latencies.argmin(), latencies.argmax()))
+        return Extremes(self._architecture(least), self._architecture(most))
+
+    def additive_counts(self) -> AdditiveCounts:
+        """Return what each operation adds on each edge where all edges are live and no pools are merged.
+
+        Each edge into a node of k edges has (k - 1) ÷ k of an add, so that a full node's adds are counted exactly.
+        """
+        blocks = self.all_blocks()
+        base = np.array([block == CALL_OVERHEAD or block in self._skeleton() for block in blocks], np.float64)
+        choices = np.zeros((len(EDGES), len(OPERATIONS), len(blocks)))
+        for edge, (_, target) in enumerate(EDGES):
+            for stage, (gene, operation) in itertools.product(range(STAGES), enumerate(OPERATIONS)):
+                if operation in COUNTED:
+                    choices[edge, gene, blocks.index(self.cell_block(operation, stage))] = self.cells_per_stage
+                if operation != NONE:
+                    share = (target - 1) / target  # node k has k edges
+                    choices[edge, gene, blocks.index(self.cell_block(ADD, stage))] = share * self.cells_per_stage
+        return AdditiveCounts(base, choices)
+
     def counted_blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:
         """Return the blocks that the benchmark counts: those of all six edges of a cell, also the dead ones.
 
@@ -213,6 +286,17 @@ class NasBench201:
 
     def _skeleton(self) -> tuple[BlockSpec, ...]:
         return (self.stem, *self.reductions, self.head)
+
+    def _require_genotypes(self, genotypes: NDArray[np.integer[Any]]) -> None:
+        if genotypes.ndim != 2 or genotypes.shape[1] != len(EDGES) or not np.issubdtype(genotypes.dtype, np.integer):
+            raise BadInputError(
+                f"cells of {self.name} are rows of {len(EDGES)} integers, not {genotypes.dtype} of the shape "
+                f"{genotypes.shape}"
+            )
+        if genotypes.size and not 0 <= genotypes.min() <= genotypes.max() < len(OPERATIONS):
+            raise BadInputError(
+                f"operations of {self.name} are 0 to {len(OPERATIONS) - 1}, not {genotypes.min()} to {genotypes.max()}"
+            )
 
     def _architecture(self, genes: np.ndarray) -> Architecture:
         return Architecture(self.name, tuple(int(gene) for gene in genes))

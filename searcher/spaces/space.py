@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from searcher.spaces.additive import AdditiveCounts
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import BlockSpec
+from searcher.spaces.extremes import Extremes
 
 
 class SearchSpace(Protocol):
@@ -64,6 +67,38 @@ class SearchSpace(Protocol):
 
     def all_blocks(self) -> tuple[BlockSpec, ...]:
         """Return the distinct blocks that a table of this space must hold, the call overhead among them."""
+
+    def block_counts(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        """Return how often a runtime executes each block of a whole population.
+
+        Nothing is kept or looked up for single architectures: the counts are worked out from the encodings.
+
+        Args:
+            genotypes: (n, genes) integer encodings.
+
+        Returns:
+            (n, B) counts, a column for each of `all_blocks()` in their order. That of the call is 1 in every row, the
+            others are those of `blocks`.
+
+        Raises:
+            BadInputError: these are no encodings of this space.
+        """
+
+    def extremes(self, block_ms: NDArray[np.float64]) -> Extremes:
+        """Return the connected architectures that cost least and most, exactly, by the structure of the space.
+
+        Args:
+            block_ms: (B,) what one execution of each of `all_blocks()` costs, in ms; may be negative.
+
+        Raises:
+            BadInputError: `block_ms` has another shape or holds what is not finite.
+        """
+
+    def additive_counts(self) -> AdditiveCounts:
+        """Return the blocks as a sum over positions, each of which knows its own choice alone.
+
+        Where positions depend on each other the sum is an approximation, and the space says when it is exact.
+        """
 
     def parameters(self, architecture: Architecture) -> int:
         """Return the trainable parameters of the network, as the space's benchmark counts them."""

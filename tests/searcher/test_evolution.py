@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from searcher.errors import BadInputError
 from searcher.search.candidate import (
@@ -23,6 +25,7 @@ from searcher.search.evolution import EvolutionSettings, Generation, evolve, nex
 from searcher.search.pareto import pareto_front
 from searcher.search.scores.rmi import TrainingDivergedError
 from searcher.spaces.architecture import Architecture
+from searcher.spaces.cell import OPERATIONS
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.builders import KEY
 
@@ -34,6 +37,9 @@ class CountingCost:
 
     def latency_ms(self, architecture: Architecture) -> float:
         return float(SPACE.operations(architecture).count("nor_conv_3x3"))
+
+    def latencies_ms(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        return (genotypes == OPERATIONS.index("nor_conv_3x3")).sum(axis=1).astype(np.float64)
 
 
 def convolutions(architecture: Architecture) -> float:
@@ -126,7 +132,7 @@ def test_the_penalty_is_that_of_the_paper(latency_ms: float, expected: float) ->
 
 
 def test_a_disconnected_architecture_ranks_below_the_slowest_and_is_never_trained() -> None:
-    class Slow:
+    class Slow(CountingCost):
         def latency_ms(self, architecture: Architecture) -> float:
             return 0.1 if architecture == NOTHING else 500.0
 
