@@ -53,7 +53,7 @@ def test_profile_search_and_verify_over_ssh(sshd: LoopbackSshd, reference: Path,
     tables = [TABLE_DOCUMENT.load(tmp_path / name) for name in ("ssh.json", "local.json")]
     assert tables[0].key == tables[1].key
     assert set(tables[0].entries) == set(tables[1].entries)
-    assert len(tables[0].entries) == 17
+    assert len(tables[0].entries) == 20
 
     sizes = ("--steps", "2", "--batch-size", "8", "--population", "4", "--generations", "2")
     searched = searcher("search", "--lut", "ssh.json", "--reference", reference, *sizes, folder=tmp_path)

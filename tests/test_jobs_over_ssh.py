@@ -27,7 +27,7 @@ from tests.sshd import sshd_or_skip
 
 # Fewer than eight rounds: none is done early.
 MEASURING = ("--rounds", "4", "--samples", "2", "--no-costs")
-BLOCKS = 17
+BLOCKS = 20
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
-"""The calibrated sum over blocks, and the fit that makes it of a table and of whole networks."""
+"""The calibrated sum over blocks: its prices, what it predicts, and by how much it may be wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.conformal import upper_ratio
-from searcher.cost_models.fitting import Floats, fit_scales
+from searcher.cost_models.cost_model import linear_latencies_ms
+from searcher.cost_models.fitting import fit_scales
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
@@ -17,11 +20,17 @@ from searcher.spaces.fusion import Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import LookupTable, MissingBlockError
 
-FIXED, RELUS = "fixed", "relu"
+Floats = NDArray[np.float64]
+
+FIXED = "fixed"
 
 
 class CalibratedModel:
-    """Predicts latency, and bounds it; fits `CostModel`."""
+    """Predicts latency, and bounds it; fits `LinearCostModel`.
+
+    Attributes:
+        space: as the runtime executes it: the counts of its blocks are those that the prices are for.
+    """
 
     def __init__(self, space: NasBench201, calibration: Calibration) -> None:
         """Take a calibration of the very space.
@@ -37,115 +46,106 @@ class CalibratedModel:
                 f"not of {space.name} with {space.cells_per_stage}"
             )
         calibration.require_additive()
-        self._space = space
+        self.space = replace(space, fusion=calibration.relus.fusion)
         self._ratios = calibration.held_out.ratios
-        self._fusion = Fusion(calibration.relus.merges, frozenset(calibration.relus.into))
-        self._block_ms = {}
-        for block in space.all_blocks():
-            key = block.in_dtype(calibration.table_key.precision).key
-            if key not in calibration.block_ms:
-                raise MissingBlockError(f"the calibration lacks {key} of the space {space.name}")
-            self._block_ms[block] = calibration.block_ms[key]
+        keys = [block.in_dtype(calibration.table_key.precision).key for block in space.all_blocks()]
+        missing = [key for key in keys if key not in calibration.block_ms]
+        if missing:
+            raise MissingBlockError(f"the calibration lacks {missing[0]} of the space {space.name}")
+        self._block_ms = np.array([calibration.block_ms[key] for key in keys])
+
+    @property
+    def block_ms(self) -> Floats:
+        """(B,) what one execution of each of the space's `all_blocks()` adds, in ms; the call stands for itself."""
+        return self._block_ms.copy()
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Return the predicted median latency of one inference, in ms."""
-        counts = executed_blocks(self._space, architecture, self._fusion)
-        return sum(count * self._block_ms[block] for block, count in counts.items())
+        counts = {CALL_OVERHEAD: 1, **self.space.blocks(architecture)}
+        return sum(
+            counts.get(block, 0) * float(ms) for block, ms in zip(self.space.all_blocks(), self._block_ms, strict=True)
+        )
+
+    def latencies_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:
+        """Return (n,) predicted median latencies in ms, of (n, genes) integer encodings.
+
+        Raises:
+            BadInputError: these are no encodings of the space.
+        """
+        return linear_latencies_ms(self.space, self._block_ms, genotypes)
 
     def upper_ms(self, architecture: Architecture, confidence: float) -> float:
         """Return a latency that the measured one stays below with this probability, in ms.
 
         It holds for architectures drawn at random; a search that looks for low predictions finds those that are too
-        low more often, so that its winners are measured again.
+        low more often than not, so that its winners are measured again.
 
         Raises:
             BadInputError: the confidence is no share, or too high for the networks that were held out.
         """
-        return self.latency_ms(architecture) * upper_ratio(self._ratios, confidence)
+        return self.latency_ms(architecture) * self.upper_ratio(confidence)
+
+    def upper_ratio(self, confidence: float) -> float:
+        """Return the bound over the prediction, the same for every architecture.
+
+        Raises:
+            BadInputError: the confidence is no share, or too high for the networks that were held out.
+        """
+        return upper_ratio(self._ratios, confidence)
 
 
-def executed_blocks(space: NasBench201, architecture: Architecture, fusion: Fusion) -> dict[BlockSpec, int]:
-    """Return what a runtime executes, the call among it; ReLUs that blocks have and the network has not are negative.
-
-    Args:
-        space: of the architecture.
-        architecture: any; a disconnected one is the call alone.
-        fusion: what the runtime does with ReLUs.
-    """
-    saved = {block: -count for block, count in space.saved_relus(architecture, fusion).items()}
-    return {CALL_OVERHEAD: 1, **space.blocks(architecture), **saved}
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What a table says of networks before it is calibrated.
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What a table says that blocks cost in networks, and which of them are scaled together.
 
     Attributes:
-        blocks: of the space, in the order of the columns.
-        groups: names of the groups of blocks that are scaled together.
-        members: (groups, blocks): 1 where a block is of a group.
-        block_ms: (blocks,): what one more block costs, in ms.
+        space: as the runtime executes it.
+        block_ms: (B,) the price of one execution of each of its `all_blocks()`, in ms.
+        groups: names of the groups, such as `relu_conv_bn-k3`.
+        members: (groups, B) 1 where a block is of a group, else 0.
     """
 
-    blocks: tuple[BlockSpec, ...]
+    space: NasBench201
+    block_ms: Floats
     groups: tuple[str, ...]
     members: Floats
-    block_ms: Floats
 
-    def parts_ms(self, counts: Floats) -> Floats:
-        """Return what each group adds to networks, (networks, groups), in ms.
+    @classmethod
+    def of(cls, space: NasBench201, table: LookupTable, fusion: Fusion) -> Prices:
+        """Take every block of a space from a table.
 
-        Args:
-            counts: (networks, blocks): how often each executes each block.
-        """
-        return counts * self.block_ms @ self.members.T
-
-    def fitted(self, counts: Floats, measured_ms: Floats) -> Prior:
-        """Return the same with groups scaled to agree with measured networks.
+        What all networks have in common (the call, stem, reductions and head) is one group; the others are grouped by
+        operation and kernel.
 
         Args:
-            counts: (networks, blocks).
-            measured_ms: (networks,), in ms.
+            space: of the table.
+            table: of its blocks.
+            fusion: what the runtime does with ReLUs.
+
+        Raises:
+            BadInputError: the table is of another space.
+            MissingBlockError: it lacks a block.
         """
-        return self.scaled(fit_scales(self.parts_ms(counts), measured_ms))
+        named = [_group(space, block) for block in space.all_blocks()]
+        groups = tuple(dict.fromkeys(named))
+        members = np.array([[float(name == group) for name in named] for group in groups])
+        return cls(replace(space, fusion=fusion), BlockSum(space, table).block_ms, groups, members)
 
-    def scaled(self, scales: Floats) -> Prior:
-        """Return the same with each group's costs multiplied by its factor, (groups,)."""
-        return Prior(self.blocks, self.groups, self.members, self.block_ms * (scales @ self.members))
+    def parts_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:
+        """Return (n, groups) what each group adds to networks, in ms, of (n, genes) integer encodings."""
+        return (self.space.block_counts(genotypes) * self.block_ms) @ self.members.T
 
+    def fit(self, genotypes: NDArray[np.integer[Any]], measured_ms: Floats) -> Floats:
+        """Return (groups,) the scale of each group that makes networks agree with their (n,) measured latencies."""
+        return fit_scales(self.parts_ms(genotypes), measured_ms)
 
-def table_prior(space: NasBench201, table: LookupTable) -> Prior:
-    """Take every block of a space from a table.
-
-    What all networks have in common (stem, reductions, head, the call) is one group; the others are grouped by
-    operation and kernel.
-
-    Raises:
-        BadInputError: the table is of another space.
-        MissingBlockError: it lacks a block.
-    """
-    if table.space != space.name:
-        raise BadInputError(f"the table is of the space {table.space!r}, not of {space.name!r}")
-    keys = {block: block.in_dtype(table.key.precision).key for block in space.all_blocks()}
-    call_ms = table.entry(keys[CALL_OVERHEAD]).median_ms
-    own_ms = [
-        call_ms if block == CALL_OVERHEAD else table.entry(key).median_ms - call_ms for block, key in keys.items()
-    ]
-    named = [_group(space, block) for block in keys]
-    groups = tuple(dict.fromkeys(named))
-    members = np.array([[float(name == group) for name in named] for group in groups])
-    return Prior(tuple(keys), groups, members, np.array(own_ms))
+    def scaled(self, scales: Floats) -> Floats:
+        """Return (B,) the prices, each multiplied by the scale of its group."""
+        prices: Floats = self.block_ms * (scales @ self.members)
+        return prices
 
 
 def _group(space: NasBench201, block: BlockSpec) -> str:
-    if block in space.skeleton or block == CALL_OVERHEAD:
+    if block == CALL_OVERHEAD or block in space.skeleton:
         return FIXED
-    return RELUS if block.operation == RELUS else f"{block.operation}-k{block.kernel}"
-
-
-def count_matrix(
-    space: NasBench201, architectures: Sequence[Architecture], fusion: Fusion, blocks: Sequence[BlockSpec]
-) -> Floats:
-    """Return how often networks execute blocks, (networks, blocks)."""
-    rows: list[Mapping[BlockSpec, int]] = [executed_blocks(space, one, fusion) for one in architectures]
-    return np.array([[row.get(block, 0) for block in blocks] for row in rows], dtype=np.float64)
+    return f"{block.operation}-k{block.kernel}" if block.kernel > 1 or "conv" in block.operation else block.operation

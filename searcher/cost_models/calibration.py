@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from profiler_agent.records import TableKey
 from searcher.documents import Document
 from searcher.errors import SearcherError
+from searcher.spaces.fusion import Fusion
 from searcher.tables.network_latencies import NetworkLatency
 
 SCHEMA_VERSION = 1
@@ -29,6 +30,11 @@ class ReluRule:
     into: tuple[str, ...]
     explained: int
     networks: int
+
+    @property
+    def fusion(self) -> Fusion:
+        """The rule, as a space takes it."""
+        return Fusion(self.merges, frozenset(self.into))
 
 
 @dataclass(frozen=True)

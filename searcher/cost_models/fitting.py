@@ -31,9 +31,7 @@ def fit_scales(parts_ms: Floats, measured_ms: Floats) -> Floats:
     """
     relative, pull = parts_ms / measured_ms[:, None] / NETWORK_DEVIATION, np.eye(parts_ms.shape[1]) / SCALE_DEVIATION
     wanted = np.full(len(measured_ms), 1 / NETWORK_DEVIATION)
-    scales, *_ = np.linalg.lstsq(
-        np.vstack([relative, pull]), np.concatenate([wanted, np.diag(pull)]), rcond=None
-    )
+    scales, *_ = np.linalg.lstsq(np.vstack([relative, pull]), np.concatenate([wanted, np.diag(pull)]), rcond=None)
     return np.asarray(scales, dtype=np.float64)
 
 

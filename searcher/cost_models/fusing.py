@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
@@ -56,9 +56,8 @@ def read_fusion(space: NasBench201, networks: Sequence[Seen]) -> ReadFusion:
     """
     best = ReadFusion(UNFUSED, -1, len(networks))
     for fusion in _fusions():
-        surplus = Counter(
-            relu_operators(one.operations) - space.relus(one.architecture, fusion) for one in networks
-        )
+        under = replace(space, fusion=fusion)
+        surplus = Counter(relu_operators(one.operations) - under.relus(one.architecture) for one in networks)
         explained = surplus.most_common(1)[0][1]
         if explained > best.explained:
             best = ReadFusion(fusion, explained, len(networks))

@@ -104,6 +104,8 @@ def build_block(spec: BlockSpec) -> nn.Module:
     channels = spec.input_shapes[0][1]
     if spec.operation in ("conv_bn", "relu_conv_bn"):
         return ConvBN(spec, relu_first=spec.operation == "relu_conv_bn")
+    if spec.operation == "relu":
+        return nn.ReLU()
     if spec.operation == "avg_pool":
         return nn.AvgPool2d(spec.kernel, spec.stride, spec.padding, count_include_pad=False)
     if spec.operation == "add":

@@ -8,6 +8,7 @@ The operations:
 |----------------------|-----------------------------------------------------------------------------------------|
 | `conv_bn`            | Conv (no bias), BN                                                                      |
 | `relu_conv_bn`       | ReLU, Conv (no bias), BN                                                                |
+| `relu`               | ReLU alone                                                                              |
 | `avg_pool`           | average pooling that does not count the padding                                         |
 | `add`                | sum of two inputs                                                                       |
 | `residual_reduction` | ReLU-Conv3x3/2-BN, ReLU-Conv3x3-BN, plus the shortcut AvgPool2x2/2, Conv1x1 (no bias)   |

@@ -26,6 +26,7 @@ NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = (
     "avg_pool_3x3",
 )
 OPERATIONS = (NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL)
+CONVOLUTIONS = (CONV_1X1, CONV_3X3)
 NODES = 4
 EDGES = tuple((source, target) for target in range(1, NODES) for source in range(target))
 

@@ -18,22 +18,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.spaces.cell import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NODES, NONE, OPERATIONS, SKIP
+from searcher.spaces.fusion import CONV, POOL, SUM, UNFUSED, Fusion
 
 _Bits = NDArray[np.uint64]
 
-_NONE, _SKIP, _CONV_1X1, _POOL = (OPERATIONS.index(name) for name in (NONE, SKIP, CONV_1X1, AVG_POOL))
+_NONE, _SKIP, _CONV_1X1, _CONV_3X3, _POOL = (
+    OPERATIONS.index(name) for name in (NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL)
+)
 
 # Places of the bits: the input, both kinds of convolution by edge, the sums by node; after them all, once pooled, and
 # again. Three pools in a row are the most that a path of three edges has: four times sixteen places.
 _INPUT_PLACE, _CONV_1X1_PLACE, _CONV_3X3_PLACE = 0, 1, 1 + len(EDGES)
 _SUM_PLACE = _CONV_3X3_PLACE + len(EDGES)
 _POOLED = np.uint64(16)
-_SUMS = tuple(node for node in range(NODES) if sum(target == node for _, target in EDGES) > 1)
+# The edges into each node, in the order of all edges, each with the node that it leads from.
+_INTO = tuple(
+    tuple((edge, source) for edge, (source, target) in enumerate(EDGES) if target == node) for node in range(NODES)
+)
+_SUMS = tuple(node for node in range(NODES) if len(_INTO[node]) > 1)
 
 _NOTHING = np.uint64(0)
 _ALL_CONV_1X1 = np.uint64(((1 << len(EDGES)) - 1) << _CONV_1X1_PLACE)
 _ALL_CONV_3X3 = np.uint64(((1 << len(EDGES)) - 1) << _CONV_3X3_PLACE)
 _ALL_POOLS = np.uint64((1 << 64) - (1 << 16))
+_INPUT = np.uint64(1 << _INPUT_PLACE)
+_PRODUCED = {
+    CONV: _ALL_CONV_1X1 | _ALL_CONV_3X3,
+    POOL: _ALL_POOLS,
+    SUM: np.uint64(((1 << len(_SUMS)) - 1) << _SUM_PLACE),
+}
 
 
 @dataclass(frozen=True)
@@ -49,29 +62,67 @@ class _Values:
     executed: _Bits
 
 
-def cell_counts(genotypes: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+@dataclass(frozen=True)
+class SavedRelus:
+    """ReLUs of n cells that are saved, (n,) each: on values inside, and on the cell's input by what comes before it.
+
+    Attributes:
+        inside: on values that the cell computes.
+        after_conv: on the input, where a convolution produces it.
+        after_sum: on the input, where a sum produces it.
+        later: on the input, where another such cell produces it.
+    """
+
+    inside: NDArray[np.uint8]
+    after_conv: NDArray[np.uint8]
+    after_sum: NDArray[np.uint8]
+    later: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class CellCounts:
+    """What each of n cells executes.
+
+    Attributes:
+        live: (n,) whether the cell's output depends on its input.
+        operations: (n, 4) how often one cell executes nor_conv_1x1, nor_conv_3x3, avg_pool_3x3 and add.
+        relus: ReLUs that convolutions have as blocks, and that the runtime does not execute by themselves.
+    """
+
+    live: NDArray[np.bool_]
+    operations: NDArray[np.uint8]
+    relus: SavedRelus
+
+    def saved_relus(self, cells: int) -> NDArray[np.int32]:
+        """Return (n, 3) ReLUs saved in each of the three stages, as negative numbers.
+
+        Args:
+            cells: in each stage.
+        """
+        inside, after_conv, after_sum, later = (
+            part.astype(np.int32)
+            for part in (self.relus.inside, self.relus.after_conv, self.relus.after_sum, self.relus.later)
+        )
+        rest = cells * inside + (cells - 1) * later
+        return -np.stack([rest + after_conv, rest + after_sum, rest + after_sum], axis=1)
+
+
+def cell_counts(genotypes: NDArray[np.uint8], fusion: Fusion = UNFUSED) -> CellCounts:
     """Count what is executed of each cell.
 
     It takes about 25 bytes of temporary memory for each cell and edge: a few thousand cells at once stay in the cache.
 
     Args:
         genotypes: (n, 6) indices of operations, all valid.
-
-    Returns:
-        (n,) whether the cell's output depends on its input, and (n, 4) how often one cell executes nor_conv_1x1,
-        nor_conv_3x3, avg_pool_3x3 and add.
+        fusion: what the runtime does with ReLUs.
     """
     genes = np.ascontiguousarray(genotypes.T)
     one = np.full(len(genotypes), 1 << _INPUT_PLACE, np.uint64)
-    nodes = [_Values(one, one)]
+    nodes, operands = [_Values(one, one)], list[_Values]()
     adds = np.zeros((NODES, len(genotypes)), np.uint8)
     for node in range(1, NODES):
-        operands = [
-            _operand(genes[edge], nodes[source], edge)
-            for edge, (source, target) in enumerate(EDGES)
-            if target == node
-        ]
-        value, adds[node] = _sum(operands, node)
+        operands += [_operand(genes[edge], nodes[source], edge) for edge, source in _INTO[node]]
+        value, adds[node] = _sum([operands[edge] for edge, _ in _INTO[node]], node)
         nodes.append(value)
     output = nodes[-1]
     counts = np.zeros((len(genotypes), 4), np.uint8)
@@ -79,7 +130,8 @@ def cell_counts(genotypes: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArra
         counts[:, column] = np.bitwise_count(output.executed & kind)
     for node in _SUMS:
         counts[:, 3] += np.where((output.executed & _sum_bit(node)) != _NOTHING, adds[node], np.uint8(0))
-    return output.bit != _NOTHING, counts
+    relus = _saved_relus(genes, operands, nodes, fusion)
+    return CellCounts(output.bit != _NOTHING, counts, relus)
 
 
 def _operand(genes: NDArray[np.uint8], source: _Values, edge: int) -> _Values:
@@ -109,3 +161,42 @@ def _sum(operands: Sequence[_Values], node: int) -> tuple[_Values, NDArray[np.ui
 
 def _sum_bit(node: int) -> np.uint64:
     return np.uint64(1 << (_SUM_PLACE + _SUMS.index(node)))
+
+
+def _saved_relus(
+    genes: NDArray[np.uint8], operands: Sequence[_Values], nodes: Sequence[_Values], fusion: Fusion
+) -> SavedRelus:
+    """Count ReLUs that are saved: what `fusion.network_relus` leaves out, in arrays."""
+    none = np.zeros(genes.shape[1], np.uint8)
+    if fusion == UNFUSED:
+        return SavedRelus(none, none, none, none)
+    executed = nodes[-1].executed
+    read, again, convolutions = np.zeros_like(executed), np.zeros_like(executed), none
+    for edge, (source, _) in enumerate(EDGES):
+        convolves = (genes[edge] == _CONV_1X1) | (genes[edge] == _CONV_3X3)
+        live = convolves & (operands[edge].bit & executed != _NOTHING)
+        bit = np.where(live, nodes[source].bit, _NOTHING)
+        again, read, convolutions = again | (read & bit), read | bit, convolutions + live
+    alone = read & ~_read_otherwise(operands, nodes)
+    if not fusion.merges:
+        alone = alone & ~again
+    taken = np.uint64(sum(int(_PRODUCED[producer]) for producer in fusion.into))
+    shared = convolutions - np.bitwise_count(read) if fusion.merges else none
+    on_input = (alone & _INPUT).astype(np.uint8)
+    return SavedRelus(
+        inside=shared + np.bitwise_count(alone & taken),
+        after_conv=on_input if CONV in fusion.into else none,
+        after_sum=on_input if SUM in fusion.into else none,
+        later=np.where(nodes[-1].bit & taken != _NOTHING, on_input, none),
+    )
+
+
+def _read_otherwise(operands: Sequence[_Values], nodes: Sequence[_Values]) -> _Bits:
+    """Return the bits of the values that something else than a convolution reads: a pool, a sum, or the next cell."""
+    output = nodes[-1]
+    read = output.bit | ((output.executed & _ALL_POOLS) >> _POOLED)
+    for node in _SUMS:
+        live = (nodes[node].bit == _sum_bit(node)) & (output.executed & _sum_bit(node) != _NOTHING)
+        for edge, _ in _INTO[node]:
+            read = read | np.where(live, operands[edge].bit, _NOTHING)
+    return read

@@ -65,7 +65,7 @@ def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
             Convolution(outputs, outputs, half_height, half_width, kernel=3, padding=1),
             Convolution(channels, outputs, half_height, half_width, kernel=1),
         )
-    if spec.operation in ("avg_pool", "add", "head", "identity"):
+    if spec.operation in ("relu", "avg_pool", "add", "head", "identity"):
         return ()
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
 

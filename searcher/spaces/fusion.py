@@ -81,9 +81,7 @@ def cell_relus(genotype: Genotype, fusion: Fusion) -> CellRelus:
         for value, count in convolutions.items()
         if value != source
     )
-    on_input = {
-        producer: fusion.executed(convolutions[source], others[source], producer) for producer in PRODUCERS
-    }
+    on_input = {producer: fusion.executed(convolutions[source], others[source], producer) for producer in PRODUCERS}
     return CellRelus(inside, on_input, _PRODUCER.get(output.operation, INPUT))
 
 

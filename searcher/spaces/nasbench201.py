@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from searcher.spaces.cell import (
     AVG_POOL,
     CONV_1X1,
     CONV_3X3,
+    CONVOLUTIONS,
     EDGES,
     NONE,
     OPERATIONS,
@@ -36,6 +37,7 @@ from searcher.spaces.cell_counts import cell_counts
 from searcher.spaces.computation import ADD, COUNTED, Computation, computation
 from searcher.spaces.counts import block_macs, block_parameters
 from searcher.spaces.extremes import Extremes, require_prices
+from searcher.spaces.fusion import UNFUSED, Fusion, head_relus, network_relus
 
 STAGES = 3
 # Cells that are counted at once: what that takes beside the result stays in a processor's second cache.
@@ -51,6 +53,7 @@ class NasBench201:
         channels: C, of the first stage; the others have 2C and 4C.
         classes: outputs of the network.
         image_size: side of the square RGB images, divisible by 4.
+        fusion: what the runtime does with ReLUs, if that is known; unless it is, networks have as many as their blocks.
 
     Raises:
         BadInputError: a size is not positive, or the image cannot be halved twice.
@@ -60,6 +63,8 @@ class NasBench201:
     channels: int = 16
     classes: int = 10
     image_size: int = 32
+    # No part of what a network computes, and so of no name that is made of this.
+    fusion: Fusion = field(default=UNFUSED, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.cells_per_stage, self.channels, self.classes, self.image_size) < 1:
@@ -136,21 +141,33 @@ class NasBench201:
     def blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:
         """Return how often a runtime executes each block in one pass.
 
-        The output of a disconnected cell's network is a constant, so nothing is executed and the mapping is empty.
+        A ReLU that a convolution has as a block, and that the runtime merges with another or makes a part of what comes
+        before it, is a negative number of the block `relu`. The output of a disconnected cell's network is a constant,
+        so nothing is executed and the mapping is empty.
         """
         executed = self.computation(architecture)
         if executed.text == "0":
             return {}
-        blocks = Counter(self._skeleton())
+        blocks = Counter(self.skeleton)
+        relus = network_relus(self._genotype(architecture), self.fusion, self.cells_per_stage)
         for stage in range(STAGES):
             for operation, count in executed.operations:
                 blocks[self.cell_block(operation, stage)] += count * self.cells_per_stage
+            convolutions = sum(count for operation, count in executed.operations if operation in CONVOLUTIONS)
+            blocks[self.relu_block(stage)] = relus[stage] - convolutions * self.cells_per_stage
         return {spec: count for spec, count in blocks.items() if count}
 
+    def relus(self, architecture: Architecture) -> int:
+        """Return how many ReLUs the runtime executes by themselves in cells and head, under the space's fusion."""
+        genotype = self._genotype(architecture)
+        in_cells = network_relus(genotype, self.fusion, self.cells_per_stage)
+        return sum(in_cells) + head_relus(genotype, self.fusion)
+
     def all_blocks(self) -> tuple[BlockSpec, ...]:
-        """Return the blocks that a table must hold: 17, the call overhead among them."""
+        """Return the blocks that a table must hold: 20, the call overhead among them."""
         cells = (self.cell_block(operation, stage) for stage in range(STAGES) for operation in COUNTED)
-        return (CALL_OVERHEAD, *self._skeleton(), *cells)
+        relus = (self.relu_block(stage) for stage in range(STAGES))
+        return (CALL_OVERHEAD, *self.skeleton, *cells, *relus)
 
     def block_counts(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Return how often a runtime executes each block of many architectures, worked out from their encodings.
@@ -159,22 +176,24 @@ class NasBench201:
             genotypes: (n, 6) indices of operations.
 
         Returns:
-            (n, 17) counts, a column for each of `all_blocks()`. That of the call is 1 in every row; the others are
+            (n, 20) counts, a column for each of `all_blocks()`. That of the call is 1 in every row; the others are
             those of `blocks`, so all 0 for a disconnected cell.
 
         Raises:
             BadInputError: the array has another shape, is not of integers, or holds an operation that there is not.
         """
         self._require_genotypes(genotypes)
-        skeleton = len(self._skeleton())
-        counts = np.empty((len(genotypes), 1 + skeleton + STAGES * len(COUNTED)), np.int32)
+        skeleton = len(self.skeleton)
+        cells = 1 + skeleton + STAGES * len(COUNTED)
+        counts = np.empty((len(genotypes), cells + STAGES), np.int32)
         counts[:, 0] = 1
         for start in range(0, len(genotypes), _CELLS_AT_ONCE):
             rows = slice(start, start + _CELLS_AT_ONCE)
-            live, operations = cell_counts(genotypes[rows].astype(np.uint8))
-            counts[rows, 1 : 1 + skeleton] = live[:, None]
-            in_a_stage = operations.astype(np.int32) * self.cells_per_stage
-            counts[rows, 1 + skeleton :] = np.tile(in_a_stage, (1, STAGES))
+            counted = cell_counts(genotypes[rows].astype(np.uint8), self.fusion)
+            counts[rows, 1 : 1 + skeleton] = counted.live[:, None]
+            in_a_stage = counted.operations.astype(np.int32) * self.cells_per_stage
+            counts[rows, 1 + skeleton : cells] = np.tile(in_a_stage, (1, STAGES))
+            counts[rows, cells:] = counted.saved_relus(self.cells_per_stage)
         return counts
 
     def extremes(self, block_ms: NDArray[np.float64]) -> Extremes:
@@ -186,7 +205,7 @@ class NasBench201:
         would be nearly the whole choice of the edges before.
 
         Args:
-            block_ms: (17,) what one execution of each of `all_blocks()` costs, in ms; may be negative.
+            block_ms: (20,) what one execution of each of `all_blocks()` costs, in ms; may be negative.
 
         Raises:
             BadInputError: `block_ms` has another shape or holds what is not finite.
@@ -205,7 +224,7 @@ class NasBench201:
         Each edge into a node of k edges has (k - 1) ÷ k of an add, so that a full node's adds are counted exactly.
         """
         blocks = self.all_blocks()
-        base = np.array([block == CALL_OVERHEAD or block in self._skeleton() for block in blocks], np.float64)
+        base = np.array([block == CALL_OVERHEAD or block in self.skeleton for block in blocks], np.float64)
         choices = np.zeros((len(EDGES), len(OPERATIONS), len(blocks)))
         for edge, (_, target) in enumerate(EDGES):
             for stage, (gene, operation) in itertools.product(range(STAGES), enumerate(OPERATIONS)):
@@ -221,7 +240,7 @@ class NasBench201:
 
         Adds are not among them, having neither parameters nor multiply-accumulates.
         """
-        blocks = Counter(self._skeleton())
+        blocks = Counter(self.skeleton)
         for operation in self.operations(architecture):
             if operation in COUNTED:
                 for stage in range(STAGES):
@@ -260,6 +279,11 @@ class NasBench201:
             return BlockSpec("add", (shape, shape), channels)
         raise BadInputError(f"The cell operation {operation!r} has no block.")
 
+    def relu_block(self, stage: int) -> BlockSpec:
+        """Return the block of a ReLU by itself inside a stage (0, 1 or 2)."""
+        shape = self.stage_shape(stage)
+        return BlockSpec("relu", (shape,), shape[1])
+
     def stage_shape(self, stage: int) -> Shape:
         """Return (1, C, H, W) of the feature maps inside a stage (0, 1 or 2)."""
         size = self.image_size >> stage
@@ -284,7 +308,9 @@ class NasBench201:
         """The last block, from the last stage's features to the classes."""
         return BlockSpec("head", (self.stage_shape(STAGES - 1),), self.classes)
 
-    def _skeleton(self) -> tuple[BlockSpec, ...]:
+    @property
+    def skeleton(self) -> tuple[BlockSpec, ...]:
+        """What every connected network has once: stem, reductions and head."""
         return (self.stem, *self.reductions, self.head)
 
     def _require_genotypes(self, genotypes: NDArray[np.integer[Any]]) -> None:

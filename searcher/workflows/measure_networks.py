@@ -16,6 +16,7 @@ from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, requiring_key
@@ -44,8 +45,31 @@ class NetworksRequest:
     data: str = "digits"
 
 
-def measure_networks(request: NetworksRequest, connect: Connect) -> Work[JobResult]:
-    """Export networks and measure them; the measurements bear the architectures' texts.
+@dataclass(frozen=True)
+class MeasuredNetworks:
+    """Networks that were measured, under the architectures' texts, and the files that were."""
+
+    result: JobResult
+    models: Sequence[ExportedModel]
+
+    def latencies(self) -> dict[str, NetworkLatency]:
+        """Return the latency of each network by the architecture's text."""
+        hashes = {model.name: model.sha256 for model in self.models}
+        target_pct = self.result.hello.settings.target_half_width_pct
+        return {
+            one.block_id: NetworkLatency(
+                median_ms=one.median_ms,
+                interval_ms=one.interval_ms[:2],
+                converged=one.converged(target_pct),
+                operations=one.operations,
+                model_sha256=hashes[one.block_id],
+            )
+            for one in self.result.measurements
+        }
+
+
+def measure_networks(request: NetworksRequest, connect: Connect) -> Work[MeasuredNetworks]:
+    """Export networks and measure them.
 
     Args:
         request: what to measure.
@@ -66,7 +90,7 @@ def measure_networks(request: NetworksRequest, connect: Connect) -> Work[JobResu
         checked = requiring_key(events, key)
         result = yield from follow_job(checked, "measure networks", len(models) * settings.rounds)
     result.require_complete()
-    return result
+    return MeasuredNetworks(result, models)
 
 
 def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:

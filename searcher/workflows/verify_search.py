@@ -57,7 +57,7 @@ def verify_search(request: VerifyRequest, connect: Connect = connect) -> Work[Ve
         budget_s=request.budget_s,
         data=request.data,
     )
-    result = yield from measure_networks(wanted, connect)
+    result = (yield from measure_networks(wanted, connect)).result
     limit_ms = search.max_latency_ms
     measured = {measurement.block_id: measurement for measurement in result.measurements}
     verdicts = [judge(one.architecture, one.predicted_ms, measured[one.architecture], limit_ms) for one in chosen]

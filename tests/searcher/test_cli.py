@@ -104,7 +104,7 @@ def test_shelves_that_cannot_be_are_one_sentence(
 
 def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
     document = json.loads(searcher("blocks", "--json").out)
-    assert len(document["blocks"]) == 17
+    assert len(document["blocks"]) == 20
     document = json.loads(searcher("blocks", CELL, "--json").out)
     assert document["parameters"] == SPACE.parameters(SPACE.parse(CELL))
     assert "relu_conv_bn-k1" in searcher("blocks", CELL).out
@@ -113,7 +113,7 @@ def test_blocks_of_the_space_and_of_an_architecture(searcher: Run) -> None:
 def test_blocks_of_the_space_are_one_column(searcher: Run) -> None:
     lines = searcher("blocks").out.splitlines()
     assert all(line.count("┃") + line.count("│") in (0, 2) for line in lines)
-    assert len(lines) > 17
+    assert len(lines) > 20
 
 
 def test_blocks_of_an_architecture_tell_what_the_survey_prints(searcher: Run) -> None:

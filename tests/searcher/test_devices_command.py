@@ -182,7 +182,7 @@ def test_profile_with_a_profile_keeps_the_key_of_a_local_run(home: Path) -> None
     tables = [TABLE_DOCUMENT.load(home / name) for name in ("ssh.json", "local.json")]
     assert tables[0].key == tables[1].key
     assert [one.provenance.device for one in tables] == ["bench", "local"]
-    assert len(tables[0].entries) == 17
+    assert len(tables[0].entries) == 20
     # What the profile says, and what is said without one.
     settings = [hello_settings(home / f"{name}.json.journal.jsonl") for name in ("ssh", "local")]
     assert [(one["threads"], one["max_temperature_c"]) for one in settings] == [(2, 120.0), (2, None)]

@@ -31,7 +31,7 @@ def counts() -> np.ndarray:
 
 
 # Few different prices make many cells equal; negative ones make what is executed cheaper than what is not.
-prices = arrays.arrays(np.float64, 17, elements=st.floats(-100, 100) | st.sampled_from([-1.0, 0.0, 1.0]))
+prices = arrays.arrays(np.float64, 20, elements=st.floats(-100, 100) | st.sampled_from([-1.0, 0.0, 1.0]))
 
 
 @settings(max_examples=200)
@@ -45,21 +45,21 @@ def test_the_extremes_are_those_of_all_connected_cells(counts: np.ndarray, block
 
 
 def test_of_equal_cells_the_first_is_taken() -> None:
-    found = SPACE.extremes(np.zeros(17))
+    found = SPACE.extremes(np.zeros(20))
     # Without an operation before it, 0→3 alone leads to the output.
     assert found.least == found.most == Architecture(SPACE.name, (0, 0, 0, 1, 0, 0))
 
 
 def test_one_price_alone_says_what_is_avoided_and_what_is_sought() -> None:
     pool = SPACE.all_blocks().index(SPACE.cell_block("avg_pool_3x3", 1))
-    block_ms = np.where(np.arange(17) == pool, 1.0, 0.0)
+    block_ms = np.where(np.arange(20) == pool, 1.0, 0.0)
     found = SPACE.extremes(block_ms)
     assert "avg_pool_3x3" not in SPACE.operations(found.least)
     # Pools of one value are merged: there are three nodes to take a pool of, and no fourth.
     assert SPACE.blocks(found.most)[SPACE.cell_block("avg_pool_3x3", 1)] == 3 * SPACE.cells_per_stage
 
 
-@pytest.mark.parametrize("wrong", [np.zeros(16), np.zeros((17, 1)), np.full(17, np.nan), np.full(17, np.inf)])
+@pytest.mark.parametrize("wrong", [np.zeros(19), np.zeros((20, 1)), np.full(20, np.nan), np.full(20, np.inf)])
 def test_what_prices_no_blocks_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(BadInputError, match="price"):
         SPACE.extremes(wrong)

@@ -40,7 +40,7 @@ def test_a_profile_leaves_its_job_in_the_history(table: Path, history: History) 
     record = only(history)
     assert (record.state, record.sentence, record.table) == (State.FINISHED, None, table)
     assert (record.plan.device, record.device()) == (REMOTE.name, REMOTE)
-    assert record.batches == record.plan.batches == 17 * QUICK.rounds
+    assert record.batches == record.plan.batches == 20 * QUICK.rounds
     assert record.sent_bytes == device.sent_bytes + device.input_bytes > 0
     assert record.table_created == made.provenance.created
     assert journal_lines(history, record) == journal_path(table).read_text()
@@ -112,7 +112,7 @@ def test_a_job_whose_device_is_lost_can_be_attached_to(table: Path, history: His
     assert (record.state, record.events) == (State.LOST, 30)
     assert "may be going on on ssh://pi@shelf:22" in caught.value.__notes__[-1]
     made = show.run(attach_job(record, history, lambda _device: device))
-    assert len(made.entries) == 17
+    assert len(made.entries) == 20
     assert only(history).state is State.FINISHED
 
 
@@ -146,7 +146,7 @@ def test_a_rebuilt_table_is_the_same_byte_for_byte(table: Path, history: History
     rebuilt = show.run(rebuild_table(only(history), again, history))
     assert again.read_bytes() == table.read_bytes()
     assert journal_path(again).read_bytes() == journal_path(table).read_bytes()
-    assert len(rebuilt.entries) == 17
+    assert len(rebuilt.entries) == 20
     assert only(history).table == table
 
 
@@ -266,7 +266,7 @@ def test_only_devices_of_unfinished_jobs_are_asked(table: Path, history: History
     connect = connecting([device, UnreachableError("no route")])
     told = {record.table: (answer, record.events) for record, answer in refreshed(history.jobs(), connect)}
     assert told == {
-        table: (None, 2 + 17 * QUICK.rounds),
+        table: (None, 2 + 20 * QUICK.rounds),
         table.with_name("here.json"): ("broken", 55),
         table.with_name("lost.json"): ("no route", 30),
     }

@@ -115,7 +115,7 @@ def test_an_exported_job_is_listed(searcher: Run, tmp_path: Path) -> None:
     written = searcher("jobs", "export", "stick", "--rounds", "2", "--device", "cellar", "--json")
     assert written.status == 0, written.err
     job_id = json.loads(written.out)["job_id"]
-    assert (tmp_path / "stick" / "README.txt").read_text().splitlines()[-1].startswith(f"Job {job_id}: 17 models")
+    assert (tmp_path / "stick" / "README.txt").read_text().splitlines()[-1].startswith(f"Job {job_id}: 20 models")
     told = json.loads(searcher("jobs", "show", job_id, "--json").out)
     assert (told["state"], told["device"], told["settings"]["rounds"]) == ("exported", "cellar", 2)
     assert_one_sentence(searcher("jobs", "import", "stick", "--out", "t.json"), 2, "was not measured yet")

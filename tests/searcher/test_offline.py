@@ -122,7 +122,7 @@ def test_the_journal_alone_is_enough_where_the_job_was_exported(
         imported(carried / "journal.jsonl", tmp_path / "pi.json", history)
     at_home = History(measured.parent / "history.sqlite")
     table = imported(carried / "journal.jsonl", tmp_path / "pi.json", at_home)
-    assert len(table.entries) == 17
+    assert len(table.entries) == 20
 
 
 def first_line(change: Callable[[dict[str, object]], None]) -> Callable[[list[str]], list[str]]:

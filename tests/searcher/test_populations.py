@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.cell import all_genotypes
 from searcher.spaces.computation import computation
+from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.builders import table
 
@@ -29,10 +32,23 @@ def row_of(space: NasBench201, genotype: tuple[int, ...]) -> list[int]:
     return [blocks.get(block, 0) for block in space.all_blocks()]
 
 
-def test_every_cell_has_the_counts_of_its_blocks() -> None:
-    expected = np.array([row_of(SPACE, genotype) for genotype in all_genotypes()])
-    assert (SPACE.block_counts(ALL) == expected).all()
-    assert expected.sum() > 0
+FUSIONS = [
+    Fusion(merges, frozenset(into))
+    for merges in (False, True)
+    for size in range(len(PRODUCERS) + 1)
+    for into in itertools.combinations(PRODUCERS, size)
+]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS, ids=lambda one: "+".join(["merged"] * one.merges + sorted(one.into)))
+def test_every_cell_has_the_counts_of_its_blocks(fusion: Fusion) -> None:
+    space = replace(SPACE, fusion=fusion)
+    # Every cell under the rules that change nothing and that change most, a tenth of them under those between.
+    chosen = all_genotypes()[:: 1 if fusion in (FUSIONS[0], FUSIONS[-1]) else 10]
+    expected = np.array([row_of(space, genotype) for genotype in chosen])
+    assert (space.block_counts(np.array(chosen)) == expected).all()
+    relus = expected[:, -3:].sum()
+    assert relus == 0 if fusion == UNFUSED else relus < 0
 
 
 def test_a_row_depends_on_its_own_encoding_alone() -> None:
@@ -63,7 +79,7 @@ def test_the_skeletons_sizes_count_and_do_not_overflow() -> None:
 
 def test_no_architectures_have_no_counts() -> None:
     model = BlockSum(SPACE, table(SPACE, lambda block: 1.0))
-    assert SPACE.block_counts(np.empty((0, 6), int)).shape == (0, 17)
+    assert SPACE.block_counts(np.empty((0, 6), int)).shape == (0, 20)
     assert model.latencies_ms(np.empty((0, 6), int)).shape == (0,)
 
 
@@ -87,7 +103,7 @@ def test_what_is_no_population_is_refused(genotypes: NDArray[Any], complaint: st
 
 
 @given(
-    entries=st.lists(st.floats(1e-3, 1e3), min_size=17, max_size=17),
+    entries=st.lists(st.floats(1e-3, 1e3), min_size=20, max_size=20),
     chosen=st.lists(st.integers(0, len(ALL) - 1), min_size=1, max_size=30),
 )
 def test_a_population_costs_what_its_members_cost(entries: list[float], chosen: list[int]) -> None:

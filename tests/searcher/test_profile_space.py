@@ -67,7 +67,7 @@ def test_table_and_journal_belong_together(tmp_path: Path) -> None:
     assert TABLE_DOCUMENT.load(tmp_path / "pi.json") == made
     assert made.provenance.journal_sha256 == sha256(tmp_path / "pi.json.journal.jsonl")
     events = [json.loads(line)["event"] for line in (tmp_path / "pi.json.journal.jsonl").read_text().splitlines()]
-    assert events == ["hello", *["measured"] * 17 * QUICK.rounds, "done"]
+    assert events == ["hello", *["measured"] * 20 * QUICK.rounds, "done"]
 
 
 def test_an_int8_table_holds_int8_blocks_and_how_far_off_they_are(tmp_path: Path) -> None:

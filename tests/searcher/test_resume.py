@@ -85,7 +85,7 @@ def test_the_journal_never_holds_less_while_a_job_is_told_again(table: Path) -> 
         if partial.exists():
             sizes.append(len(partial.read_text().splitlines()))
     assert sizes == sorted(sizes)
-    assert (sizes[0], sizes[-1]) == (30, 2 + 17 * QUICK.rounds)
+    assert (sizes[0], sizes[-1]) == (30, 2 + 20 * QUICK.rounds)
 
 
 def test_resume_without_an_unfinished_job_says_so_and_begins(
@@ -148,8 +148,8 @@ def test_a_machine_that_lost_its_last_events_measures_them_again(table: Path, hi
     told = journal_path(table).read_text()
     assert told == journal_lines(history, only(history))
     assert [json.loads(line)["event"] for line in told.splitlines()[27:30]] == ["measured", "hello", "measured"]
-    assert len(told.splitlines()) == 2 + 17 * QUICK.rounds + 1
-    assert len(made.entries) == 17
+    assert len(told.splitlines()) == 2 + 20 * QUICK.rounds + 1
+    assert len(made.entries) == 20
 
 
 def later(event: Event) -> Event:

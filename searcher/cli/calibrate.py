@@ -1,0 +1,77 @@
+"""`searcher calibrate`: a table fitted to whole networks, with a bound on how wrong it may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from searcher.cli import options, show
+from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
+from searcher.devices.device import LOCAL, Device
+from searcher.reports import calibration
+from searcher.spaces.catalogue import space_named
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.calibrate import FITTED, HELD_OUT, CalibrateRequest, calibrate
+
+
+def command(
+    lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
+    device: options.DeviceName = LOCAL,
+    out: Annotated[Path, typer.Option(help="The calibration to write.")] = Path("calibration.json"),
+    cells: options.Cells = 5,
+    networks: Annotated[int, typer.Option(min=1, help="Whole networks to fit to, chosen to be informative.")] = FITTED,
+    held_out: Annotated[int, typer.Option(min=19, help="Random networks that judge the fit.")] = HELD_OUT,
+    profile: options.ProfileName = None,
+    python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
+    identity: options.Identity = None,
+    known_hosts: options.KnownHosts = None,
+    ssh_config: options.SshConfig = None,
+    accept_new_host_key: options.AcceptNewHostKey = False,
+    precision: options.Precision = CalibrateRequest.precision_pct,
+    data: options.Data = "digits",
+    rounds: options.Rounds = CalibrateRequest.rounds,
+    samples: options.Samples = CalibrateRequest.samples,
+    seed: options.Seed = 0,
+    budget_s: options.Budget = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure whole networks and fit the table to them; exit with 1 if sums of blocks do not hold on the device."""
+    options.require_other_file(out, lut)
+    options.require_positive("--budget-s", budget_s)
+    table = TABLE_DOCUMENT.load(lut)
+    CALIBRATION_DOCUMENT.require_writable(out)
+    request = CalibrateRequest(
+        space=space_named(table.space, cells),
+        table=lut,
+        device=Device(
+            device,
+            python,
+            identity,
+            known_hosts,
+            runtime_from=runtime_from,
+            profile_name=profile,
+            ssh_config=ssh_config,
+            accept_new_host_key=accept_new_host_key,
+        ),
+        fitted=networks,
+        held_out=held_out,
+        seed=seed,
+        precision_pct=precision,
+        rounds=rounds,
+        samples=samples,
+        budget_s=budget_s,
+        data=data,
+    )
+    made = show.run(calibrate(request))
+    # Also when it is refused: its measurements took the device's time.
+    CALIBRATION_DOCUMENT.save(made, out)
+    if as_json:
+        show.document(CALIBRATION_DOCUMENT.dump(made))
+    else:
+        show.result(calibration.calibration_table(made))
+        show.result(calibration.conclusion(made))
+        show.result(f"wrote {out}")
+    made.require_additive()

@@ -1,0 +1,37 @@
+"""What a calibration found, for a terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.conformal import upper_ratio
+
+_CONFIDENCE = 0.95
+
+
+def calibration_table(made: Calibration) -> Table:
+    """Return the factor of each group of blocks."""
+    shown = Table(title=f"{made.space} on {made.device} ({made.table_key.runtime})", title_justify="left")
+    shown.add_column("blocks")
+    shown.add_column("cost in networks ÷ alone", justify="right")
+    for group, scale in made.scales.items():
+        shown.add_row(group, f"{scale:.3f}")
+    return shown
+
+
+def conclusion(made: Calibration) -> str:
+    """Return how well held-out networks are predicted, the bound, and what was read of ReLUs, a line each."""
+    judged, relus = made.held_out, made.relus
+    tau = "undefined" if judged.tau is None else f"{judged.tau:.3f}"
+    into = ", ".join(relus.into) or "nothing"
+    lines = [
+        f"{len(judged.networks)} held-out networks: mean error {judged.mape:.1f}% "
+        f"(plain sums: {judged.raw_mape:.1f}%), within 5%: {100 * judged.within_5:.0f}%, within 10%: {100 * judged.within_10:.0f}%, rank correlation {tau}",
+        f"ReLUs of one value are {'one' if relus.merges else 'several'}, and part of {into} before them: explains "
+        f"{relus.explained} of {relus.networks} graphs{'' if relus.explained == relus.networks else '; not used'}",
+    ]
+    if made.refused is None:
+        above_pct = 100 * (upper_ratio(judged.ratios, _CONFIDENCE) - 1)
+        lines.append(f"measured latencies stay below the prediction and {above_pct:.1f}% with a confidence of 95%")
+    return "\n".join(lines)

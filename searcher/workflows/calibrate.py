@@ -1,0 +1,170 @@
+"""From a table to a calibrated cost model: whole networks are measured, fitted, and held against the fit."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from searcher.artifacts import sha256_of
+from searcher.cost_models.calibrated import Prices
+from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.conformal import networks_for
+from searcher.cost_models.fit import fit_table
+from searcher.cost_models.fitting import informative
+from searcher.devices.device import Connect, Device, connect
+from searcher.errors import BadInputError
+from searcher.spaces.architecture import Architecture
+from searcher.spaces.fusion import UNFUSED
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
+from searcher.tables.network_latencies import NetworkLatency
+from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
+from searcher.workflows.progress import Work
+
+FITTED, HELD_OUT = 10, 20
+CONFIDENCE = 0.95
+# The informative networks are chosen among so many random ones.
+_POOL = 1000
+
+
+@dataclass(frozen=True)
+class CalibrateRequest:
+    """What to calibrate, and where.
+
+    Attributes:
+        space: of the table, with the depth of the networks to predict.
+        table: file of the table.
+        device: where to measure; the very one of the table.
+        fitted: networks to fit to, chosen to be informative.
+        held_out: networks that judge the fit, drawn at random.
+        seed: of both choices.
+        precision_pct: half-width of the interval, in percent of the median, at which a network is done.
+        rounds: the most fresh processes for a network.
+        budget_s: seconds after which no new round of measuring starts; None for no bound.
+        data: images that networks of other numbers than fp32 are calibrated on.
+    """
+
+    space: NasBench201
+    table: Path
+    device: Device
+    fitted: int = FITTED
+    held_out: int = HELD_OUT
+    seed: int = 0
+    precision_pct: float = 2.0
+    rounds: int = 20
+    samples: int = 10
+    budget_s: float | None = None
+    data: str = "digits"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no calibration can be made with.
+
+        Raises:
+            BadInputError: there is nothing to fit to, or too little for a bound.
+        """
+        if self.fitted < 1:
+            raise BadInputError(f"a fit takes at least one network, not {self.fitted}")
+        if self.held_out < networks_for(CONFIDENCE):
+            raise BadInputError(
+                f"a bound of {100 * CONFIDENCE:g}% takes at least {networks_for(CONFIDENCE)} held-out networks, "
+                f"not {self.held_out}"
+            )
+
+
+def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Calibration]:
+    """Measure networks under the table's conditions and fit the table to them.
+
+    Args:
+        request: what to calibrate.
+        connect: opens the way to the device.
+
+    Returns:
+        The calibration; where its own check has failed it says so in `refused`.
+
+    Raises:
+        KeyMismatchError: the device is not that of the table.
+        MissingBlockError: the table lacks a block.
+        SearcherError: the device cannot be reached or a network cannot be measured.
+    """
+    table = TABLE_DOCUMENT.load(request.table)
+    fitted, held_out = choose_networks(request, table)
+    wanted = NetworksRequest(
+        space=request.space,
+        architectures=[*fitted, *held_out],
+        key=table.key,
+        device=request.device,
+        settings=settings_of_key(table.key, table.sentinel_ms, request.precision_pct, request.rounds, request.samples),
+        budget_s=request.budget_s,
+        data=request.data,
+    )
+    measured = (yield from measure_networks(wanted, connect)).latencies()
+    shown_to_fit, hidden = (_of(request.space, measured, part) for part in (fitted, held_out))
+    fit = fit_table(request.space, table, shown_to_fit, hidden)
+    return Calibration(
+        space=request.space.name,
+        export_cells=request.space.cells_per_stage,
+        device=request.device.name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        table_key=table.key,
+        table_sha256=sha256_of(request.table),
+        sentinel_ms=table.sentinel_ms,
+        relus=fit.relus,
+        scales=fit.scales,
+        block_ms=fit.block_ms,
+        fitted=shown_to_fit,
+        held_out=fit.held_out,
+        refused=fit.refused,
+    )
+
+
+def _of(
+    space: NasBench201, measured: Mapping[str, NetworkLatency], architectures: Sequence[Architecture]
+) -> dict[str, NetworkLatency]:
+    texts = [space.format(one) for one in architectures]
+    return {text: measured[text] for text in texts}
+
+
+def choose_networks(request: CalibrateRequest, table: LookupTable) -> tuple[list[Architecture], list[Architecture]]:
+    """Return the networks to fit to, and those that judge: the former by what they tell, the latter by chance alone.
+
+    Raises:
+        MissingBlockError: the table lacks a block.
+    """
+    space = request.space
+    generator = np.random.default_rng(request.seed)
+    pool = _different(space, _POOL, generator)
+    prices = Prices.of(space, table, UNFUSED)
+    # ReLUs are known from the networks' graphs only when they have been measured.
+    known = [group != "relu" for group in prices.groups]
+    told = prices.parts_ms(np.array([one.genotype for one in pool]))[:, known]
+    fitted = [pool[row] for row in informative(told, request.fitted)]
+    held_out = drawn_networks(space, request.held_out, generator, without=fitted)
+    return fitted, held_out
+
+
+def drawn_networks(
+    space: NasBench201, count: int, generator: np.random.Generator, without: Sequence[Architecture] = ()
+) -> list[Architecture]:
+    """Draw connected architectures, each at most once.
+
+    Raises:
+        BadInputError: the space has not so many.
+    """
+    chosen: dict[Architecture, None] = {}
+    for _ in range(1000 * count):
+        one = space.sample(generator)
+        if one not in without and space.is_connected(one):
+            chosen[one] = None
+        if len(chosen) == count:
+            return list(chosen)
+    raise BadInputError(f"the space {space.name} has not {count} more architectures")
+
+
+def _different(space: NasBench201, count: int, generator: np.random.Generator) -> list[Architecture]:
+    """Draw architectures that compute different things: two of the same would be measured twice."""
+    drawn = drawn_networks(space, count, generator)
+    return list({space.computation(one).text: one for one in drawn}.values())
