@@ -57,9 +57,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     try:
-        tables = {
-            str(path): gap_of(TABLE_DOCUMENT.load(path), options.sample, options.seed) for path in options.tables
-        }
+        tables = {str(path): gap_of(TABLE_DOCUMENT.load(path), options.sample, options.seed) for path in options.tables}
     except SearcherError as e:
         sys.exit(f"benchmarks.edge_gap: {e}")
     correlations = [one["spearman"] for one in tables.values() if one["spearman"] is not None]

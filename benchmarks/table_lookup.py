@@ -42,7 +42,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance
 
 # BLAS libraries read these when they are loaded, and never again.
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _AGREE_WITHIN = 1e-9
 
 

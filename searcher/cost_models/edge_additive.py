@@ -118,7 +118,7 @@ class Gap:
 
     Attributes:
         architectures: how many were looked at.
-        median_pct: median of 100 · (edge-additive − block sum) ÷ block sum.
+        median_pct: median of 100 · (edge-additive - block sum) ÷ block sum.
         worst_pct: that of the architecture that is farthest off.
         worst: its text.
         spearman: rank correlation of the two; None where either says the same of all.

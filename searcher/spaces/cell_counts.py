@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.spaces.cell import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NODES, NONE, OPERATIONS, SKIP
+from searcher.spaces.cell import AVG_POOL, CONV_1X1, EDGES, NODES, NONE, OPERATIONS, SKIP
 
 _Bits = NDArray[np.uint64]
 
@@ -67,9 +67,7 @@ def cell_counts(genotypes: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArra
     adds = np.zeros((NODES, len(genotypes)), np.uint8)
     for node in range(1, NODES):
         operands = [
-            _operand(genes[edge], nodes[source], edge)
-            for edge, (source, target) in enumerate(EDGES)
-            if target == node
+            _operand(genes[edge], nodes[source], edge) for edge, (source, target) in enumerate(EDGES) if target == node
         ]
         value, adds[node] = _sum(operands, node)
         nodes.append(value)

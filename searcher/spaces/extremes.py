@@ -31,6 +31,8 @@ def require_prices(block_ms: NDArray[np.float64], blocks: int) -> None:
         BadInputError: the array is not of the shape (blocks,) or holds what is not finite.
     """
     if block_ms.shape != (blocks,):
-        raise BadInputError(f"the space has {blocks} blocks: an array of the shape {block_ms.shape} does not price them")
+        raise BadInputError(
+            f"the space has {blocks} blocks: an array of the shape {block_ms.shape} does not price them"
+        )
     if not np.isfinite(block_ms).all():
         raise BadInputError("the price of a block is not a finite number")
