@@ -20,7 +20,9 @@ def command(
     lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
     device: options.DeviceName = LOCAL,
     out: Annotated[Path, typer.Option(help="The calibration to write.")] = Path("calibration.json"),
-    cells: options.Cells = 5,
+    cells: options.Cells = None,
+    classes: options.Classes = None,
+    image_size: options.ImageSize = None,
     networks: Annotated[int, typer.Option(min=1, help="Whole networks to fit to, chosen to be informative.")] = FITTED,
     held_out: Annotated[int, typer.Option(min=19, help="Random networks that judge the fit.")] = HELD_OUT,
     profile: options.ProfileName = None,
@@ -44,7 +46,7 @@ def command(
     table = TABLE_DOCUMENT.load(lut)
     CALIBRATION_DOCUMENT.require_writable(out)
     request = CalibrateRequest(
-        space=space_named(table.space, cells),
+        space=space_named(table.space, cells, classes, image_size),
         table=lut,
         device=Device(
             device,

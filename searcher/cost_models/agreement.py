@@ -38,7 +38,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Case:
-    """One network's latencies in ms, and 100 · (predicted − measured) ÷ measured."""
+    """One network's latencies in ms, and 100 · (predicted - measured) ÷ measured."""
 
     name: str
     predicted_ms: float
@@ -112,17 +112,28 @@ def agreement(
     for _ in range(resamples):
         chosen = generator.integers(len(names), size=len(names))
         drawn.append(_figures(predicted[chosen], measured[chosen], errors[chosen]))
-    estimates = [
+    mape_pct, rmse_ms, within_5, within_10, rank_correlation, tau = (
         Estimate(value, _percentile_interval(value, resampled, confidence))
         for value, resampled in zip(values, zip(*drawn, strict=True), strict=True)
-    ]
+    )
     order = np.argsort(-np.abs(errors), kind="stable")[:worst]
     cases = (Case(names[one], float(predicted[one]), float(measured[one]), float(errors[one])) for one in order)
-    return Agreement(len(names), *estimates, confidence, resamples, tuple(cases))
+    return Agreement(
+        networks=len(names),
+        mape_pct=mape_pct,
+        rmse_ms=rmse_ms,
+        within_5_share=within_5,
+        within_10_share=within_10,
+        spearman=rank_correlation,
+        kendall_tau=tau,
+        confidence=confidence,
+        resamples=resamples,
+        worst=tuple(cases),
+    )
 
 
 def error_pct(predicted_ms: _Latencies, measured_ms: _Latencies) -> NDArray[np.float64]:
-    """Return 100 · (predicted − measured) ÷ measured of each pair.
+    """Return 100 · (predicted - measured) ÷ measured of each pair.
 
     Raises:
         BadInputError: the arrays differ in shape, a measured latency is not positive, or a number is not finite.
@@ -149,8 +160,9 @@ def kendall_tau(first: _Latencies, second: _Latencies) -> float | None:
     """Return Kendall's τ-b; None where either side is constant."""
     if _is_constant(first) or _is_constant(second):
         return None
-    # Only the statistic is used, and the asymptotic p-value costs least.
-    return float(stats.kendalltau(first, second, variant="b", method="asymptotic").statistic)
+    # Only the statistic is used, and the asymptotic p-value costs least; of two there is none.
+    method = "asymptotic" if len(first) > 2 else "exact"
+    return float(stats.kendalltau(first, second, variant="b", method=method).statistic)
 
 
 def _is_constant(values: _Latencies) -> bool:

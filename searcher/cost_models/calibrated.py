@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.conformal import upper_ratio
 from searcher.cost_models.cost_model import linear_latencies_ms
 from searcher.cost_models.fitting import fit_scales
+from searcher.cost_models.fusing import executed_by
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
-from searcher.spaces.fusion import Fusion
+from searcher.spaces.fusion import UNFUSED, Fusion
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable, MissingBlockError
 
 Floats = NDArray[np.float64]
@@ -32,7 +34,7 @@ class CalibratedModel:
         space: as the runtime executes it: the counts of its blocks are those that the prices are for.
     """
 
-    def __init__(self, space: NasBench201, calibration: Calibration) -> None:
+    def __init__(self, space: SearchSpace, calibration: Calibration) -> None:
         """Take a calibration of the very space.
 
         Raises:
@@ -40,13 +42,11 @@ class CalibratedModel:
             NotAdditiveError: its fit has failed its own check.
             MissingBlockError: it lacks a block.
         """
-        if (calibration.space, calibration.export_cells) != (space.name, space.cells_per_stage):
-            raise BadInputError(
-                f"the calibration is of {calibration.space} with {calibration.export_cells} cells per stage, "
-                f"not of {space.name} with {space.cells_per_stage}"
-            )
+        wanted, given = (calibration.space, calibration.export_cells), (space.name, cells_of(space))
+        if wanted != given:
+            raise BadInputError(f"the calibration is of {_named(*wanted)}, not of {_named(*given)}")
         calibration.require_additive()
-        self.space = replace(space, fusion=calibration.relus.fusion)
+        self.space = executed_by(space, UNFUSED if calibration.relus is None else calibration.relus.fusion)
         self._ratios = calibration.held_out.ratios
         keys = [block.in_dtype(calibration.table_key.precision).key for block in space.all_blocks()]
         missing = [key for key in keys if key not in calibration.block_ms]
@@ -105,13 +105,13 @@ class Prices:
         members: (groups, B) 1 where a block is of a group, else 0.
     """
 
-    space: NasBench201
+    space: SearchSpace
     block_ms: Floats
     groups: tuple[str, ...]
     members: Floats
 
     @classmethod
-    def of(cls, space: NasBench201, table: LookupTable, fusion: Fusion) -> Prices:
+    def of(cls, space: SearchSpace, table: LookupTable, fusion: Fusion) -> Prices:
         """Take every block of a space from a table.
 
         What all networks have in common (the call, stem, reductions and head) is one group; the others are grouped by
@@ -126,10 +126,11 @@ class Prices:
             BadInputError: the table is of another space.
             MissingBlockError: it lacks a block.
         """
-        named = [_group(space, block) for block in space.all_blocks()]
+        shared = space.additive_counts().base > 0
+        named = [FIXED if fixed else _group(block) for block, fixed in zip(space.all_blocks(), shared, strict=True)]
         groups = tuple(dict.fromkeys(named))
         members = np.array([[float(name == group) for name in named] for group in groups])
-        return cls(replace(space, fusion=fusion), BlockSum(space, table).block_ms, groups, members)
+        return cls(executed_by(space, fusion), BlockSum(space, table).block_ms, groups, members)
 
     def parts_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:
         """Return (n, groups) what each group adds to networks, in ms, of (n, genes) integer encodings."""
@@ -145,7 +146,14 @@ class Prices:
         return prices
 
 
-def _group(space: NasBench201, block: BlockSpec) -> str:
-    if block == CALL_OVERHEAD or block in space.skeleton:
-        return FIXED
+def cells_of(space: SearchSpace) -> int | None:
+    """Return the cells per stage of a space that has cells, else None."""
+    return space.cells_per_stage if isinstance(space, NasBench201) else None
+
+
+def _named(space: str, cells: int | None) -> str:
+    return space if cells is None else f"{space} with {cells} cells per stage"
+
+
+def _group(block: BlockSpec) -> str:
     return f"{block.operation}-k{block.kernel}" if block.kernel > 1 or "conv" in block.operation else block.operation

@@ -66,13 +66,13 @@ class Calibration:
 
     Attributes:
         space: name of the search space.
-        export_cells: cells per stage of its networks.
+        export_cells: cells per stage of its networks; None for a space without cells.
         device: how the user reached the device.
         created: UTC date and time, ISO 8601.
         table_key: conditions of the table and of the networks alike.
         table_sha256: hash of the table's file.
         sentinel_ms: latency of the agent's sentinel when the table was measured, in ms; None if unknown.
-        relus: what the runtime does with them.
+        relus: what the runtime does with them; None for a space whose blocks begin with none.
         scales: factor of each group of blocks.
         block_ms: what one more block of each key costs in a network, in ms; the call's entry is the whole call.
         fitted: networks that the factors were fitted to; latency by the architecture's text.
@@ -81,13 +81,13 @@ class Calibration:
     """
 
     space: str
-    export_cells: int
+    export_cells: int | None
     device: str
     created: str
     table_key: TableKey
     table_sha256: str
     sentinel_ms: float | None
-    relus: ReluRule
+    relus: ReluRule | None
     scales: Mapping[str, float]
     block_ms: Mapping[str, float]
     fitted: Mapping[str, NetworkLatency]

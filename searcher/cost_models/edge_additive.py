@@ -30,6 +30,7 @@ from searcher.cost_models.cost_model import CostModel, LinearCostModel
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD
+from searcher.spaces.encodings import require_encodings
 from searcher.spaces.extremes import require_prices
 from searcher.spaces.space import SearchSpace
 
@@ -99,15 +100,7 @@ class EdgeAdditive:
             BadInputError: these are no encodings of the model's space.
         """
         edges, operations = self.prices_ms.shape
-        if genotypes.ndim != 2 or genotypes.shape[1] != edges or not np.issubdtype(genotypes.dtype, np.integer):
-            raise BadInputError(
-                f"architectures of {self.space} are rows of {edges} integers, not {genotypes.dtype} of the shape "
-                f"{genotypes.shape}"
-            )
-        if genotypes.size and not 0 <= genotypes.min() <= genotypes.max() < operations:
-            raise BadInputError(
-                f"choices of {self.space} are 0 to {operations - 1}, not {genotypes.min()} to {genotypes.max()}"
-            )
+        require_encodings(genotypes, edges, operations, self.space)
         latencies: NDArray[np.float64] = self.base_ms + self.prices_ms[np.arange(edges), genotypes].sum(axis=1)
         return latencies
 
@@ -118,7 +111,7 @@ class Gap:
 
     Attributes:
         architectures: how many were looked at.
-        median_pct: median of 100 · (edge-additive − block sum) ÷ block sum.
+        median_pct: median of 100 · (edge-additive - block sum) ÷ block sum.
         worst_pct: that of the architecture that is farthest off.
         worst: its text.
         spearman: rank correlation of the two; None where either says the same of all.

@@ -16,6 +16,7 @@ from searcher.cost_models.cost_model import linear_latencies_ms
 from searcher.cost_models.fusing import Seen, read_fusion
 from searcher.spaces.fusion import UNFUSED
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.network_latencies import NetworkLatency
 
@@ -27,7 +28,7 @@ LEAST_WITHIN_10, LEAST_TAU = 0.8, 0.7
 class Fit:
     """What a fit gives a calibration; the fields are those of `Calibration`."""
 
-    relus: ReluRule
+    relus: ReluRule | None
     scales: Mapping[str, float]
     block_ms: Mapping[str, float]
     held_out: HeldOut
@@ -35,7 +36,7 @@ class Fit:
 
 
 def fit_table(
-    space: NasBench201,
+    space: SearchSpace,
     table: LookupTable,
     fitted: Mapping[str, NetworkLatency],
     held_out: Mapping[str, NetworkLatency],
@@ -53,7 +54,7 @@ def fit_table(
         MissingBlockError: the table lacks a block.
     """
     relus = _relu_rule(space, {**fitted, **held_out})
-    prices = Prices.of(space, table, relus.fusion)
+    prices = Prices.of(space, table, UNFUSED if relus is None else relus.fusion)
     scales = prices.fit(_genotypes(space, fitted), _latencies(fitted))
     block_ms = prices.scaled(scales)
     predicted_ms = linear_latencies_ms(prices.space, block_ms, _genotypes(space, held_out))
@@ -69,14 +70,16 @@ def fit_table(
     )
 
 
-def _relu_rule(space: NasBench201, networks: Mapping[str, NetworkLatency]) -> ReluRule:
+def _relu_rule(space: SearchSpace, networks: Mapping[str, NetworkLatency]) -> ReluRule | None:
     """Read what the runtime does with ReLUs; a rule that leaves graphs unexplained is not used."""
+    if not isinstance(space, NasBench201):
+        return None
     read = read_fusion(space, [Seen(space.parse(text), one.operations) for text, one in networks.items()])
     fusion = read.fusion if read.holds else UNFUSED
     return ReluRule(fusion.merges, tuple(sorted(fusion.into)), read.explained, read.networks)
 
 
-def _genotypes(space: NasBench201, networks: Mapping[str, NetworkLatency]) -> NDArray[np.int64]:
+def _genotypes(space: SearchSpace, networks: Mapping[str, NetworkLatency]) -> NDArray[np.int64]:
     return np.array([space.parse(text).genotype for text in networks], dtype=np.int64)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ def read_fusion(space: NasBench201, networks: Sequence[Seen]) -> ReadFusion:
         if explained > best.explained:
             best = ReadFusion(fusion, explained, len(networks))
     return best
+
+
+def executed_by(space: SearchSpace, fusion: Fusion) -> SearchSpace:
+    """Return a space that counts blocks as a runtime executes them; only NAS-Bench-201 has ReLUs to merge."""
+    return replace(space, fusion=fusion) if isinstance(space, NasBench201) else space
 
 
 def _fusions() -> list[Fusion]:

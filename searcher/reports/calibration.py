@@ -24,13 +24,18 @@ def conclusion(made: Calibration) -> str:
     """Return how well held-out networks are predicted, the bound, and what was read of ReLUs, a line each."""
     judged, relus = made.held_out, made.relus
     tau = "undefined" if judged.tau is None else f"{judged.tau:.3f}"
-    into = ", ".join(relus.into) or "nothing"
+    shares = f"within 5%: {100 * judged.within_5:.0f}%, within 10%: {100 * judged.within_10:.0f}%"
     lines = [
-        f"{len(judged.networks)} held-out networks: mean error {judged.mape:.1f}% "
-        f"(plain sums: {judged.raw_mape:.1f}%), within 5%: {100 * judged.within_5:.0f}%, within 10%: {100 * judged.within_10:.0f}%, rank correlation {tau}",
-        f"ReLUs of one value are {'one' if relus.merges else 'several'}, and part of {into} before them: explains "
-        f"{relus.explained} of {relus.networks} graphs{'' if relus.explained == relus.networks else '; not used'}",
+        f"{len(judged.networks)} held-out networks: mean error {judged.mape:.1f}% (plain sums: {judged.raw_mape:.1f}%), "
+        f"{shares}, rank correlation {tau}",
     ]
+    if relus is not None:
+        into = ", ".join(relus.into) or "nothing"
+        used = "" if relus.explained == relus.networks else "; not used"
+        lines.append(
+            f"ReLUs of one value are {'one' if relus.merges else 'several'}, and part of {into} before them: explains "
+            f"{relus.explained} of {relus.networks} graphs{used}"
+        )
     if made.refused is None:
         above_pct = 100 * (upper_ratio(judged.ratios, _CONFIDENCE) - 1)
         lines.append(f"measured latencies stay below the prediction and {above_pct:.1f}% with a confidence of 95%")

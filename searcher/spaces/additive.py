@@ -21,3 +21,14 @@ class AdditiveCounts:
 
     base: NDArray[np.float64]
     choices: NDArray[np.float64]
+
+    def cheapest(self, block_ms: NDArray[np.float64]) -> tuple[int, ...]:
+        """Return the choices whose sum costs least; of equal ones the first in lexicographic order.
+
+        In a chain whose layers' shapes do not depend on each other's choices, dynamic programming from layer to layer
+        has one state a layer: what is cheapest up to a layer goes on with the cheapest choice there.
+
+        Args:
+            block_ms: (B,) what one execution of each block costs, in ms; may be negative.
+        """
+        return tuple(int(choice) for choice in (self.choices @ block_ms).argmin(axis=1))

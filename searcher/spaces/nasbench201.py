@@ -36,8 +36,10 @@ from searcher.spaces.cell import (
 from searcher.spaces.cell_counts import cell_counts
 from searcher.spaces.computation import ADD, COUNTED, Computation, computation
 from searcher.spaces.counts import block_macs, block_parameters
+from searcher.spaces.encodings import require_encodings
 from searcher.spaces.extremes import Extremes, require_prices
 from searcher.spaces.fusion import UNFUSED, Fusion, head_relus, network_relus
+from searcher.spaces.moves import crossed, mutated, sampled
 
 STAGES = 3
 # Cells that are counted at once: what that takes beside the result stays in a processor's second cache.
@@ -79,6 +81,11 @@ class NasBench201:
         """The name that its architectures carry."""
         return "nasbench201"
 
+    @property
+    def image_shape(self) -> Shape:
+        """(1, 3, H, W) of an image."""
+        return (1, 3, self.image_size, self.image_size)
+
     def parse(self, text: str) -> Architecture:
         """Read a cell exactly as the benchmark writes it.
 
@@ -93,7 +100,7 @@ class NasBench201:
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw one of the 15,625 cells uniformly."""
-        return self._architecture(generator.integers(len(OPERATIONS), size=len(EDGES)))
+        return Architecture(self.name, sampled(len(EDGES), len(OPERATIONS), generator))
 
     def mutate(self, architecture: Architecture, rate: float, generator: np.random.Generator) -> Architecture:
         """Replace each edge's operation, with probability `rate`, by one of the other four drawn uniformly.
@@ -101,18 +108,11 @@ class NasBench201:
         Raises:
             BadInputError: `rate` is not between 0 and 1.
         """
-        genes = np.array(self._genotype(architecture))
-        if not 0.0 <= rate <= 1.0:
-            raise BadInputError(f"The mutation rate {rate} is not between 0 and 1.")
-        # As many numbers are drawn whatever changes, so that a search's later draws do not depend on it.
-        chosen = generator.random(len(genes)) < rate
-        steps = generator.integers(1, len(OPERATIONS), size=len(genes))
-        return self._architecture(np.where(chosen, (genes + steps) % len(OPERATIONS), genes))
+        return Architecture(self.name, mutated(self._genotype(architecture), len(OPERATIONS), rate, generator))
 
     def crossover(self, first: Architecture, second: Architecture, generator: np.random.Generator) -> Architecture:
         """Take each edge's operation from one parent or the other with equal probability."""
-        from_first = generator.random(len(EDGES)) < 0.5
-        return self._architecture(np.where(from_first, self._genotype(first), self._genotype(second)))
+        return Architecture(self.name, crossed(self._genotype(first), self._genotype(second), generator))
 
     def architectures(self) -> Iterator[Architecture]:
         """Yield all 15,625 cells in the benchmark's order."""
@@ -182,7 +182,7 @@ class NasBench201:
         Raises:
             BadInputError: the array has another shape, is not of integers, or holds an operation that there is not.
         """
-        self._require_genotypes(genotypes)
+        require_encodings(genotypes, len(EDGES), len(OPERATIONS), self.name)
         skeleton = len(self.skeleton)
         cells = 1 + skeleton + STAGES * len(COUNTED)
         counts = np.empty((len(genotypes), cells + STAGES), np.int32)
@@ -216,7 +216,7 @@ class NasBench201:
         connected = counts[:, 1] > 0  # the stem
         latencies = counts[connected] @ block_ms
         least, most = (genotypes[connected][index] for index in (latencies.argmin(), latencies.argmax()))
-        return Extremes(self._architecture(least), self._architecture(most))
+        return Extremes(*(Architecture(self.name, tuple(genotype.tolist())) for genotype in (least, most)))
 
     def additive_counts(self) -> AdditiveCounts:
         """Return what each operation adds on each edge where all edges are live and no pools are merged.
@@ -292,8 +292,7 @@ class NasBench201:
     @property
     def stem(self) -> BlockSpec:
         """The first block, from the RGB image to C channels."""
-        image = (1, 3, self.image_size, self.image_size)
-        return BlockSpec("conv_bn", (image,), self.channels, kernel=3, padding=1)
+        return BlockSpec("conv_bn", (self.image_shape,), self.channels, kernel=3, padding=1)
 
     @property
     def reductions(self) -> tuple[BlockSpec, ...]:
@@ -312,20 +311,6 @@ class NasBench201:
     def skeleton(self) -> tuple[BlockSpec, ...]:
         """What every connected network has once: stem, reductions and head."""
         return (self.stem, *self.reductions, self.head)
-
-    def _require_genotypes(self, genotypes: NDArray[np.integer[Any]]) -> None:
-        if genotypes.ndim != 2 or genotypes.shape[1] != len(EDGES) or not np.issubdtype(genotypes.dtype, np.integer):
-            raise BadInputError(
-                f"cells of {self.name} are rows of {len(EDGES)} integers, not {genotypes.dtype} of the shape "
-                f"{genotypes.shape}"
-            )
-        if genotypes.size and not 0 <= genotypes.min() <= genotypes.max() < len(OPERATIONS):
-            raise BadInputError(
-                f"operations of {self.name} are 0 to {len(OPERATIONS) - 1}, not {genotypes.min()} to {genotypes.max()}"
-            )
-
-    def _architecture(self, genes: np.ndarray) -> Architecture:
-        return Architecture(self.name, tuple(int(gene) for gene in genes))
 
     def _genotype(self, architecture: Architecture) -> tuple[int, ...]:
         genotype = architecture.genotype

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from searcher.artifacts import sha256_of
-from searcher.cost_models.calibrated import Prices
+from searcher.cost_models.calibrated import Prices, cells_of
 from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.conformal import networks_for
 from searcher.cost_models.fit import fit_table
@@ -19,7 +19,7 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.fusion import UNFUSED
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
@@ -48,7 +48,7 @@ class CalibrateRequest:
         data: images that networks of other numbers than fp32 are calibrated on.
     """
 
-    space: NasBench201
+    space: SearchSpace
     table: Path
     device: Device
     fitted: int = FITTED
@@ -106,7 +106,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
     fit = fit_table(request.space, table, shown_to_fit, hidden)
     return Calibration(
         space=request.space.name,
-        export_cells=request.space.cells_per_stage,
+        export_cells=cells_of(request.space),
         device=request.device.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         table_key=table.key,
@@ -122,7 +122,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
 
 
 def _of(
-    space: NasBench201, measured: Mapping[str, NetworkLatency], architectures: Sequence[Architecture]
+    space: SearchSpace, measured: Mapping[str, NetworkLatency], architectures: Sequence[Architecture]
 ) -> dict[str, NetworkLatency]:
     texts = [space.format(one) for one in architectures]
     return {text: measured[text] for text in texts}
@@ -136,18 +136,19 @@ def choose_networks(request: CalibrateRequest, table: LookupTable) -> tuple[list
     """
     space = request.space
     generator = np.random.default_rng(request.seed)
-    pool = _different(space, _POOL, generator)
+    # What the runtime does with ReLUs is known from the networks' graphs only when they have been measured.
     prices = Prices.of(space, table, UNFUSED)
-    # ReLUs are known from the networks' graphs only when they have been measured.
-    known = [group != "relu" for group in prices.groups]
-    told = prices.parts_ms(np.array([one.genotype for one in pool]))[:, known]
-    fitted = [pool[row] for row in informative(told, request.fitted)]
+    pool = drawn_networks(space, _POOL, generator)
+    genotypes = np.array([one.genotype for one in pool])
+    # Two that compute the same would be measured twice.
+    _, different = np.unique(space.block_counts(genotypes), axis=0, return_index=True)
+    fitted = [pool[different[row]] for row in informative(prices.parts_ms(genotypes[different]), request.fitted)]
     held_out = drawn_networks(space, request.held_out, generator, without=fitted)
     return fitted, held_out
 
 
 def drawn_networks(
-    space: NasBench201, count: int, generator: np.random.Generator, without: Sequence[Architecture] = ()
+    space: SearchSpace, count: int, generator: np.random.Generator, without: Sequence[Architecture] = ()
 ) -> list[Architecture]:
     """Draw connected architectures, each at most once.
 
@@ -162,9 +163,3 @@ def drawn_networks(
         if len(chosen) == count:
             return list(chosen)
     raise BadInputError(f"the space {space.name} has not {count} more architectures")
-
-
-def _different(space: NasBench201, count: int, generator: np.random.Generator) -> list[Architecture]:
-    """Draw architectures that compute different things: two of the same would be measured twice."""
-    drawn = drawn_networks(space, count, generator)
-    return list({space.computation(one).text: one for one in drawn}.values())

@@ -15,7 +15,7 @@ from searcher.devices.link import Link
 from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.prepare_exporter import prepare_exporter
@@ -36,7 +36,7 @@ class NetworksRequest:
         data: images that networks of other numbers than fp32 are calibrated on.
     """
 
-    space: NasBench201
+    space: SearchSpace
     architectures: Sequence[Architecture]
     key: TableKey
     device: Device

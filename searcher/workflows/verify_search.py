@@ -8,7 +8,7 @@ from profiler_agent.records import Settings
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.search.candidate import SearchResult, best_distinct
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks
 from searcher.workflows.progress import Work
@@ -24,7 +24,7 @@ class VerifyRequest:
         data: images that networks of other numbers than fp32 are calibrated on.
     """
 
-    space: NasBench201
+    space: SearchSpace
     search: SearchResult
     device: Device
     settings: Settings

@@ -39,7 +39,8 @@ class CountingCost:
         return float(SPACE.operations(architecture).count("nor_conv_3x3"))
 
     def latencies_ms(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        return (genotypes == OPERATIONS.index("nor_conv_3x3")).sum(axis=1).astype(np.float64)
+        convolutions = genotypes == OPERATIONS.index("nor_conv_3x3")
+        return np.asarray(convolutions.sum(axis=1), np.float64)
 
 
 def convolutions(architecture: Architecture) -> float:

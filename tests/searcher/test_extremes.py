@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.cost_model import latency_range
 from searcher.errors import BadInputError
+from searcher.spaces.additive import AdditiveCounts
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.nasbench201 import NasBench201
@@ -57,6 +64,34 @@ def test_one_price_alone_says_what_is_avoided_and_what_is_sought() -> None:
     assert "avg_pool_3x3" not in SPACE.operations(found.least)
     # Pools of one value are merged: there are three nodes to take a pool of, and no fourth.
     assert SPACE.blocks(found.most)[SPACE.cell_block("avg_pool_3x3", 1)] == 3 * SPACE.cells_per_stage
+
+
+@given(
+    choices=arrays.arrays(np.float64, (3, 4, 5), elements=st.sampled_from([0.0, 0.5, 1.0])),
+    block_ms=arrays.arrays(np.float64, 5, elements=st.floats(-10, 10)),
+)
+def test_a_chain_goes_on_with_the_cheapest_choice(choices: np.ndarray, block_ms: np.ndarray) -> None:
+    found = AdditiveCounts(np.zeros(5), choices).cheapest(block_ms)
+    costs = choices @ block_ms
+    everything = {
+        genes: sum(costs[layer, gene] for layer, gene in enumerate(genes))
+        for genes in itertools.product(range(4), repeat=3)
+    }
+    assert everything[found] == pytest.approx(min(everything.values()))
+
+
+@pytest.mark.parametrize("column", ["raspi4_ms", "eyeriss_ms"])
+def test_prices_that_were_fitted_to_published_latencies(data_file: Callable[[str], Path], column: str) -> None:
+    with gzip.open(data_file("nasbench201_latency.csv.gz"), "rt", newline="") as file:
+        published = {SPACE.parse(row["architecture"]): float(row[column]) for row in csv.DictReader(file)}
+    by_blocks = SPACE.block_counts(np.array([one.genotype for one in CONNECTED])).astype(np.float64)
+    fitted, *_ = np.linalg.lstsq(by_blocks, np.array([published[one] for one in CONNECTED]), rcond=None)
+    # No device gives time back: the fit pays for what it overlooks with negative prices.
+    assert (fitted < 0).any()
+    latencies = by_blocks @ fitted
+    found = SPACE.extremes(fitted)
+    assert latencies[CONNECTED.index(found.least)] == pytest.approx(latencies.min())
+    assert latencies[CONNECTED.index(found.most)] == pytest.approx(latencies.max())
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(19), np.zeros((20, 1)), np.full(20, np.nan), np.full(20, np.inf)])
