@@ -141,7 +141,6 @@ def test_a_table_of_the_space_predicts_its_chains(tmp_path: Path) -> None:
         BlockSum(SPACE, table)
 
 
-@pytest.mark.slow
 def test_the_local_device_profiles_the_space(tmp_path: Path) -> None:
     quick = ("--rounds", "1", "--samples", "2", "--no-costs", "--budget-s", "1")
     command = [sys.executable, "-m", "searcher.cli", "profile", *TINY_OPTIONS, *quick, "--out", "t.json"]

@@ -135,17 +135,19 @@ def test_blocks_and_networks_of_other_numbers_are_near_those_of_fp32(
     calibration: Calibration, runtime: str, dtype: str, tmp_path: Path
 ) -> None:
     made = exporter_for(runtime, dtype).calibrated_on(calibration)
-    models = {spec.key: made.export_block(spec, tmp_path) for spec in some_blocks(SPACE)}
-    models[CHAIN] = made.export_network(SPACE, SPACE.parse(CHAIN), tmp_path)
-    errors = {name: model.numerical_error for name, model in models.items()}
-    most = 0.01 if dtype == "fp16" else 0.4
+    errors = {spec.key: made.export_block(spec, tmp_path).numerical_error for spec in some_blocks(SPACE)}
+    most, most_whole = (0.002, 0.2) if dtype == "fp16" else (0.1, 0.7)
     assert all(error is not None and 0 < error < most for error in errors.values()), errors
+    # Random weights and 66 batch norms amplify what single blocks are off by.
+    whole = made.export_network(SPACE, SPACE.parse(CHAIN), tmp_path).numerical_error
+    assert whole is not None
+    assert most < whole < most_whole
 
 
 @pytest.mark.slow
-def test_no_tflite_block_transposes_but_to_shuffle(tflite: Exporter, tmp_path: Path) -> None:
+def test_tflite_blocks_transpose_only_to_shuffle(tflite: Exporter, tmp_path: Path) -> None:
     wrong = []
-    for spec in SPACE.all_blocks()[1:]:
+    for spec in SPACE.all_blocks()[1::5]:
         model = tflite.export_block(spec, tmp_path).path
         found = (operators(model).count("TRANSPOSE"), transposes_beside_convolutions(model) > 0)
         if found != (shuffles(spec), bool(shuffles(spec))):
