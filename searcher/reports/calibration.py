@@ -26,8 +26,8 @@ def conclusion(made: Calibration) -> str:
     tau = "undefined" if judged.tau is None else f"{judged.tau:.3f}"
     shares = f"within 5%: {100 * judged.within_5:.0f}%, within 10%: {100 * judged.within_10:.0f}%"
     lines = [
-        f"{len(judged.networks)} held-out networks: mean error {judged.mape:.1f}% (plain sums: {judged.raw_mape:.1f}%), "
-        f"{shares}, rank correlation {tau}",
+        f"{len(judged.networks)} held-out networks: mean error {judged.mape:.1f}% "
+        f"(plain sums: {judged.raw_mape:.1f}%), {shares}, rank correlation {tau}",
     ]
     if relus is not None:
         into = ", ".join(relus.into) or "nothing"

@@ -16,7 +16,7 @@ from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201(cells_per_stage=2)
 CALL_MS = 0.5
-OWN_MS = {"conv_bn": 10.0, "avg_pool": 1.0, "add": 0.25, "residual_reduction": 20.0, "head": 5.0}
+OWN_MS = {"relu": 0.25, "conv_bn": 10.0, "avg_pool": 1.0, "add": 0.25, "residual_reduction": 20.0, "head": 5.0}
 
 
 def own_ms(block: BlockSpec) -> float:
