@@ -52,6 +52,12 @@ def _remarks(table: LookupTable) -> Iterable[str]:
         blocks = ((share.board, len(share.blocks), share.sentinel_off_pct) for share in table.provenance.shares)
         told = ", ".join(f"{board} ({count}, sentinel {off_pct:+.1f}%)" for board, count, off_pct in blocks)
         yield f"blocks measured by {told}"
+    if table.provenance.merged_from is not None:
+        parts = (f"{part.file} ({len(part.blocks)})" for part in table.provenance.merged_from)
+        yield f"merged from {', '.join(parts)}"
+    if table.provenance.imported_from is not None:
+        origin = table.provenance.imported_from
+        yield f"imported from {origin.file} ({origin.format}): {origin.statistic} figures"
 
 
 def _cost_columns(table: LookupTable) -> dict[str, dict[str, str]]:
