@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import functools
 import gzip
 import io
 import json
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel
+from searcher.documents import Document
 from searcher.errors import SearcherError
 from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, GenerationRecord, SearchResult
 from searcher.spaces.nasbench201 import NasBench201
@@ -176,12 +178,16 @@ def check_document(ground: Ground, name: str, content: bytes) -> None:
         ground.read(content, "a.json", validate_table)
 
 
+def import_request(request: ImportRequest, path: Path) -> Any:
+    return import_file(replace(request, path=path))
+
+
 def check_import(ground: Ground, format_name: str, content: bytes, **choices: str) -> None:
     request = ImportRequest(ground.folder / "a.pickle", format_name, "now", **choices)
-    made = ground.read(content, "a.pickle", lambda _path: import_file(request))
+    made = ground.read(content, "a.pickle", functools.partial(import_request, request))
     if made is not None:
-        document = NETWORKS_DOCUMENT if isinstance(made, NetworkLatencies) else TABLE_DOCUMENT
-        assert document.parse(document.text(made), "again") == made  # type: ignore[arg-type, attr-defined]
+        document: Document[Any] = NETWORKS_DOCUMENT if isinstance(made, NetworkLatencies) else TABLE_DOCUMENT
+        assert document.parse(document.text(made), "again") == made
 
 
 def foreign(tmp_path: Path) -> dict[str, tuple[bytes, dict[str, str]]]:
@@ -205,7 +211,7 @@ def test_what_the_fuzzing_begins_with_is_valid(ground: Ground, valid: dict[str, 
     assert set(valid) == set(FORMATS)
     for format_name, (content, choices) in valid.items():
         request = ImportRequest(ground.folder / "a.pickle", format_name, "now", **choices)
-        assert ground.read(content, "a.pickle", lambda _path, asked=request: import_file(asked)) is not None
+        assert ground.read(content, "a.pickle", functools.partial(import_request, request)) is not None
 
 
 # Each property twice: some examples with every run of the tests, many in the long campaign.

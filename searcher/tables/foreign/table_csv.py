@@ -86,7 +86,8 @@ def _entry(file: ForeignFile, line: int, row: Mapping[str, str]) -> Entry:
     plain["model_sha256"] = row["model_sha256"]
     if not row["block"]:
         raise file.problem(line, "its block has no key")
-    return _validated(file, line, _ENTRY, plain)
+    entry: Entry = _validated(file, line, _ENTRY, plain)
+    return entry
 
 
 def _provenance(file: ForeignFile, line: int, row: Mapping[str, str], origin: ImportedFile) -> Provenance:
@@ -100,7 +101,8 @@ def _provenance(file: ForeignFile, line: int, row: Mapping[str, str], origin: Im
         "estimated_from": _json(file, line, row, "estimated_from"),
         "imported_from": origin,
     }
-    return _validated(file, line, _PROVENANCE, plain)
+    provenance: Provenance = _validated(file, line, _PROVENANCE, plain)
+    return provenance
 
 
 def _json(file: ForeignFile, line: int, row: Mapping[str, str], name: str) -> Any:
