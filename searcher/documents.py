@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -94,13 +95,17 @@ class Document(Generic[Content]):
                 f"{str(version)[:20]!r}, not {self._schema_version}"
             )
         try:
-            return self._adapter.validate_python(plain)
+            content = self._adapter.validate_python(plain)
         except ValidationError as e:
             first = e.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
             raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
         except RecordError as e:
             raise BadInputError(f"{path} is no valid {self.title}: {e}") from e
+        if not _all_finite(content):
+            # A text such as "nan" in the place of a number is read as one.
+            raise BadInputError(f"{path} is no valid {self.title}: it holds a number that is not finite")
+        return content
 
     def _accessing(self, access: Callable[[], Any], verb: str, path: Path) -> Any:
         try:
@@ -118,6 +123,22 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is no number of JSON")
     return number
+
+
+def _all_finite(content: object) -> bool:
+    """Tell whether every number in dataclasses and containers is finite, however deep they are nested."""
+    left = [content]
+    while left:
+        one = left.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            return False
+        if dataclasses.is_dataclass(one):
+            left.extend(vars(one).values())
+        elif isinstance(one, Mapping):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+    return True
 
 
 def _reason(error: ErrorDetails) -> str:

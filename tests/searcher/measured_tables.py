@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
-from profiler_agent.records import Settings, TableKey, format_job
-from searcher.artifacts import ExportedModel
+from profiler_agent.records import Settings, TableKey, format_event, format_job
+from searcher.artifacts import ExportedModel, sha256_of
 from searcher.cli import show
-from searcher.devices.answers import checked
+from searcher.devices.answers import checked, collect
 from searcher.devices.device import Device
 from searcher.history.history import History
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.lookup_table import LookupTable
+from searcher.tables.fill import fill_table
+from searcher.tables.journal import journal_path
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.plan import Plan
 from searcher.workflows.make_table import Target, make_table
 from tests.searcher.builders import KEY, agent_program
@@ -36,15 +38,36 @@ def measured_table(
     rounds: int = 8,
 ) -> LookupTable:
     """Make a table and its journal from what a scripted agent tells; all rounds are alike."""
+    plan, told = _job(path, latency_ms, blocks, key, rounds)
+    events = tuple(checked(_generator(told), plan.job, "the agent"))
+    journal = journal_path(path)
+    # All at once: a journal that is written as a job goes on waits for the disk after every line.
+    journal.write_text("".join(f"{format_event(event)}\n" for event in events), encoding="utf-8")
+    created, digest = "2026-11-21T00:00:00+00:00", sha256_of(journal)
+    made = fill_table(plan.space, plan.device, created, collect(events), plan.models, plan.versions, digest)
+    TABLE_DOCUMENT.save(made, path)
+    return made
+
+
+def table_of_a_job(path: Path) -> LookupTable:
+    """Make the same table, with its journal, as a job does that is followed on its device."""
+    plan, told = _job(path, by_place, BLOCKS, KEY, 8)
+    history = History(path.with_name("history.sqlite"))
+    history.begin(plan, Device(), path)
+    return show.run(make_table(Target(path), plan, checked(_generator(told), plan.job, "the agent"), history))
+
+
+def _job(
+    path: Path, latency_ms: Callable[[str], float], blocks: Sequence[str], key: TableKey, rounds: int
+) -> tuple[Plan, Iterable[str]]:
     models = tuple(ExportedModel(block, Path(f"{block}.onnx"), SHA256) for block in blocks)
     settings = Settings(rounds=rounds, samples=2)
     plan = Plan(f"job-{path.stem}", SPACE.name, "local", models, settings, None, {"torch": "2"}, None)
     program = agent_program(latency_ms, key)
-    list(program(["python", "-m", "profiler_agent", "job", "start", "folder"], format_job(plan.job).encode()))
+    agent = ["python", "-m", "profiler_agent", "job"]
+    list(program([*agent, "start", "folder"], format_job(plan.job).encode()))
+    return plan, program([*agent, "follow", "folder", "boot", "0"], b"")
 
-    def lines() -> Generator[str, None, None]:
-        yield from program(["python", "-m", "profiler_agent", "job", "follow", "folder", "boot", "0"], b"")
 
-    history = History(path.with_name("history.sqlite"))
-    history.begin(plan, Device(), path)
-    return show.run(make_table(Target(path, overwrite=True), plan, checked(lines(), plan.job, "the agent"), history))
+def _generator(lines: Iterable[str]) -> Generator[str, None, None]:
+    yield from lines

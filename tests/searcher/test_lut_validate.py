@@ -16,7 +16,7 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT, Entry, LookupTable, Mer
 from searcher.tables.recompute import recompute
 from searcher.tables.validate import InvalidTableError, Validation, require_valid, validate_table, validation_document
 from tests.searcher.builders import KEY
-from tests.searcher.measured_tables import BLOCKS, SHA256, measured_table
+from tests.searcher.measured_tables import BLOCKS, SHA256, measured_table, table_of_a_job
 
 
 @pytest.fixture
@@ -50,6 +50,12 @@ def test_a_table_as_it_was_measured_has_nothing_to_complain_about(path: Path) ->
     assert validation.findings == ()
     require_valid([validation])
     assert list(validation_lines([validation])) == [f"{path}: nothing to complain about"]
+
+
+def test_a_table_as_a_job_leaves_it_is_recomputed_and_valid(tmp_path: Path) -> None:
+    table = table_of_a_job(tmp_path / "table.json")
+    assert recompute(table, journal_path(tmp_path / "table.json")) == table
+    assert validate_table(tmp_path / "table.json").findings == ()
 
 
 def test_a_table_is_recomputed_from_its_journal_in_all_that_was_measured(path: Path) -> None:

@@ -179,6 +179,8 @@ def spoiled(**changes: Any) -> str:
         (with_entry(energy_mj=0), "entries.b: an energy is positive, not 0.0 mj"),
         (with_entry(numerical_error=-0.1), "entries.b: a numerical error is a norm, not -0.1"),
         (with_entry(numerical_error="inf"), "entries.b: a numerical error is a norm, not inf"),
+        (spoiled(sentinel_ms="nan"), "it holds a number that is not finite"),
+        (spoiled(noise_floor_pct="-inf"), "it holds a number that is not finite"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
