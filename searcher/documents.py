@@ -49,13 +49,15 @@ class Document(Generic[Content]):
 
         Raises:
             BadInputError: the file cannot be written.
-            SearcherError: a number is not finite, which JSON cannot say.
+            SearcherError: a number is not finite, or a text not Unicode, which no document can say.
         """
         plain = self.dump(content)
         try:
             text = _written(plain)
         except ValueError as e:
             raise SearcherError(f"the {self.title} {path} is not written: it holds a number that is not finite") from e
+        if not _is_unicode(text):
+            raise SearcherError(f"the {self.title} {path} is not written: it holds a text that is not Unicode")
         self._accessing(lambda: write_text(path, text), "write", path)
 
     def text(self, content: Content) -> str:
@@ -102,9 +104,9 @@ class Document(Generic[Content]):
             raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
         except RecordError as e:
             raise BadInputError(f"{path} is no valid {self.title}: {e}") from e
-        if not _all_finite(content):
-            # A text such as "nan" in the place of a number is read as one.
-            raise BadInputError(f"{path} is no valid {self.title}: it holds a number that is not finite")
+        unwritable = _unwritable(content)
+        if unwritable is not None:
+            raise BadInputError(f"{path} is no valid {self.title}: it holds {unwritable}")
         return content
 
     def _accessing(self, access: Callable[[], Any], verb: str, path: Path) -> Any:
@@ -125,19 +127,35 @@ def _finite(text: str) -> float:
     return number
 
 
-def _all_finite(content: object) -> bool:
-    """Tell whether every number in dataclasses and containers is finite, however deep they are nested."""
+def _unwritable(content: object) -> str | None:
+    """Return what no document may hold, though JSON or its reading lets it pass; None if there is no such thing.
+
+    A text such as "nan" in the place of a number is read as that number, and an escape may be half of a sign, which no
+    file in UTF-8 can hold.
+    """
     left = [content]
     while left:
         one = left.pop()
-        if isinstance(one, float) and not math.isfinite(one):
-            return False
-        if dataclasses.is_dataclass(one):
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return "a number that is not finite"
+        elif isinstance(one, str | Path):
+            if not _is_unicode(str(one)):
+                return "a text that is not Unicode"
+        elif dataclasses.is_dataclass(one):
             left.extend(vars(one).values())
         elif isinstance(one, Mapping):
-            left.extend(one.values())
+            left.extend((*one.keys(), *one.values()))
         elif isinstance(one, list | tuple):
             left.extend(one)
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 
