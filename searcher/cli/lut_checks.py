@@ -29,7 +29,12 @@ def diff_tables(
     if as_json:
         show.document(diff_document(diff))
     else:
-        show.result(tables.diff_table(diff))
+        show.result(tables.diff_headline(diff))
+        table = tables.diff_table(diff)
+        if table is not None:
+            show.result(table)
+        for remark in tables.diff_remarks(diff):
+            show.result(remark)
     if exit_code:
         diff.require_none()
 

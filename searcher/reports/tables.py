@@ -13,36 +13,37 @@ from searcher.tables.share import TOLERANCE_PCT
 from searcher.tables.validate import Validation
 
 
-def diff_table(diff: TableDiff) -> Table:
-    """Return the blocks that changed and those that cannot be decided, the largest change first."""
-    shown = Table(title=_title(diff), title_justify="left")
-    shown.add_column("block", overflow="fold")
-    for name in ("before ms", "after ms", "change %"):
-        shown.add_column(name, justify="right")
-    shown.add_column("verdict", overflow="fold")
-    shown.add_column("sure", overflow="fold")
-    for one in diff.blocks:
-        if one.verdict is not Verdict.SAME or one.apart_from_drift is not Verdict.SAME:
-            shown.add_row(
-                one.block,
-                _latency(one.before_ms, one.before_interval_ms),
-                _latency(one.after_ms, one.after_interval_ms),
-                f"{one.change_pct:+.2f}",
-                _verdict(one, diff),
-                one.reason or f"at least {100 * one.confidence:.0f}%",
-            )
-    shown.caption = "\n".join(diff_remarks(diff))
-    shown.caption_justify = "left"
-    return shown
-
-
-def _title(diff: TableDiff) -> str:
+def diff_headline(diff: TableDiff) -> str:
+    """Return how many blocks changed."""
     undecided = sum(one.verdict is Verdict.UNDECIDED for one in diff.blocks)
     same = len(diff.blocks) - undecided - len(diff.changed)
     return (
         f"{len(diff.changed)} of {len(diff.blocks)} blocks changed beyond their intervals, {same} did not, "
         f"{undecided} cannot be decided"
     )
+
+
+def diff_table(diff: TableDiff) -> Table | None:
+    """Return the blocks that changed and those that cannot be decided, the largest change first; None without any."""
+    told = [one for one in diff.blocks if {one.verdict, one.apart_from_drift} != {Verdict.SAME}]
+    if not told:
+        return None
+    shown = Table()
+    shown.add_column("block", overflow="fold")
+    for name in ("before ms", "after ms", "change %"):
+        shown.add_column(name, justify="right")
+    shown.add_column("verdict", overflow="fold")
+    shown.add_column("sure", overflow="fold")
+    for one in told:
+        shown.add_row(
+            one.block,
+            _latency(one.before_ms, one.before_interval_ms),
+            _latency(one.after_ms, one.after_interval_ms),
+            f"{one.change_pct:+.2f}",
+            _verdict(one, diff),
+            one.reason or f"at least {100 * one.confidence:.0f}%",
+        )
+    return shown
 
 
 def _latency(median_ms: float, interval_ms: tuple[float, float]) -> str:

@@ -19,6 +19,7 @@ from searcher.errors import BadInputError, SearcherError
 from searcher.spaces.block import DTYPES
 from searcher.spaces.catalogue import SPACES, space_named
 from searcher.tables.diff import NEEDED_CONFIDENCE
+from searcher.tables.foreign.imported import UNKNOWN
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.operators import SPACE as OPERATORS
 from searcher.tables.raw_samples import Doubt, doubts_of_samples
@@ -122,7 +123,7 @@ def _key(table: LookupTable) -> Iterator[Finding]:
     for name, value in vars(table.key).items():
         if isinstance(value, str) and not (value and value.isprintable()):
             yield _error(f"its key's {name} is empty or holds control characters")
-    if table.provenance.imported_from is not None:
+    if _is_foreign(table):
         return
     if table.key.threads < 1:
         yield _error(f"its key names {table.key.threads} threads")
@@ -168,7 +169,7 @@ def _completeness(table: LookupTable) -> Iterator[Finding]:
 
 
 def _steadiness(table: LookupTable) -> Iterator[Finding]:
-    if table.provenance.imported_from is not None:
+    if _is_foreign(table):
         return
     if table.provenance.estimated_from is None:
         yield from _intervals(table)
@@ -188,9 +189,9 @@ def _intervals(table: LookupTable) -> Iterator[Finding]:
     loose = [block for block, entry in table.entries.items() if not entry.converged]
     unsure = [block for block, entry in table.entries.items() if entry.confidence < NEEDED_CONFIDENCE]
     if loose:
-        yield _warning(f"{_named(loose)} have not converged: their intervals are wider than was asked")
+        yield _warning(f"not converged, with intervals wider than was asked: {_named(loose)}")
     if unsure:
-        yield _warning(f"{_named(unsure)} have intervals of less than {100 * NEEDED_CONFIDENCE:.0f}% confidence")
+        yield _warning(f"with intervals of less than {100 * NEEDED_CONFIDENCE:.0f}% confidence: {_named(unsure)}")
 
 
 def _origin(table: LookupTable) -> Iterator[Finding]:
@@ -200,8 +201,9 @@ def _origin(table: LookupTable) -> Iterator[Finding]:
     except ValueError:
         yield _warning(f"its time of making is none: {origin.created[:40]!r}")
     if origin.imported_from is not None:
-        known = "of its conditions nothing is known" if table.environment is None else "its machine is known"
-        yield _warning(f"it was imported from {origin.imported_from.file} ({origin.imported_from.format}); {known}")
+        known = "nothing" if _is_foreign(table) else "the key alone"
+        file, how = origin.imported_from.file, origin.imported_from.format
+        yield _warning(f"it was imported from {file} ({how}); of its conditions {known} is known")
     for title, parts in (("boards", origin.shares), ("merged tables", origin.merged_from)):
         if parts is not None:
             yield from _coverage(title, [block for part in parts for block in part.blocks], table.entries.keys())
@@ -212,11 +214,16 @@ def _coverage(title: str, told: Sequence[str], entries: Iterable[str]) -> Iterat
     twice = [block for block, count in Counter(told).items() if count > 1]
     missing, unknown = set(entries) - {*told}, {*told} - set(entries)
     if twice:
-        yield _error(f"{_named(twice)} come from two of its {title} at once")
+        yield _error(f"said to come from two of its {title} at once: {_named(twice)}")
     if missing:
-        yield _error(f"{_named(missing)} come from none of its {title}")
+        yield _error(f"said to come from none of its {title}: {_named(missing)}")
     if unknown:
-        yield _error(f"its {title} tell of {_named(unknown)} that it does not have")
+        yield _error(f"said to come from its {title}, but not there: {_named(unknown)}")
+
+
+def _is_foreign(table: LookupTable) -> bool:
+    """Tell whether somebody else published a table, who told nothing of its conditions."""
+    return table.provenance.imported_from is not None and table.key.runtime == UNKNOWN
 
 
 def _named(blocks: Iterable[str]) -> str:

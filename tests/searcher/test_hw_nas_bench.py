@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from searcher.errors import BadInputError
 from searcher.spaces.nasbench201 import NasBench201
@@ -114,6 +117,40 @@ def test_what_only_looks_like_plain_data_is_read_as_such() -> None:
     assert read["a"].values.tolist() == [[1, 2], [3, 4]]
     assert read["b"][0] == b"x" * 300
     assert read["b"][2] == -(2**40)
+
+
+plain_data = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(min_size=1),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.lists(inner, max_size=5).map(tuple)
+        | st.dictionaries(st.text(max_size=20) | st.integers(-(2**60), 2**60), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@given(plain_data, st.sampled_from(PROTOCOLS))
+def test_plain_data_is_read_as_python_reads_it(content: Any, protocol: int) -> None:
+    written = pickle.dumps(content, protocol)
+    assert read_pickle(file_of(written)) == pickle.loads(written) == content
+
+
+@given(
+    arrays(
+        st.sampled_from([">f8", "<f4", "<f2", ">i4", "<u2", "i1", "?"]),
+        array_shapes(min_dims=0, max_dims=3, max_side=4),
+        elements=st.integers(0, 1),
+    ),
+    st.sampled_from(PROTOCOLS),
+    st.sampled_from("CF"),
+)
+def test_arrays_are_read_as_numpy_reads_them(array: np.ndarray, protocol: int, order: Any) -> None:
+    read = read_pickle(file_of(pickle.dumps(np.array(array, order=order), protocol)))
+    assert isinstance(read, PickledArray)
+    assert read.values is not None
+    assert (read.values.dtype, read.values.shape) == (array.dtype, array.shape)
+    assert read.values.tolist() == array.tolist()
 
 
 class Calls:

@@ -18,7 +18,8 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.flat import COLUMNS, export_table, table_rows
 from searcher.tables.foreign.reading import read_foreign
 from searcher.tables.foreign.table_csv import read_table_csv
-from searcher.tables.lookup_table import Entry, ImportedFile, LookupTable
+from searcher.tables.lookup_table import TABLE_DOCUMENT, Entry, ImportedFile, LookupTable
+from searcher.tables.validate import validate_table
 from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201()
@@ -44,6 +45,14 @@ def test_csv_brings_everything_back_but_the_environment(tmp_path: Path) -> None:
     back = read_table_csv(file)
     origin = ImportedFile("table.csv", file.sha256, "csv", None, "median")
     assert back == replace(made, environment=None, provenance=replace(made.provenance, imported_from=origin))
+
+
+def test_what_came_back_says_that_its_key_alone_is_known(tmp_path: Path) -> None:
+    back = read_table_csv(read_foreign(exported(tmp_path, table(SPACE, lambda _block: 1.0))))
+    TABLE_DOCUMENT.save(replace(back, key=replace(KEY, threads=0)), tmp_path / "back.json")
+    said = [finding.sentence for finding in validate_table(tmp_path / "back.json").findings]
+    assert "its key names 0 threads" in said
+    assert "it was imported from table.csv (csv); of its conditions the key alone is known" in said
 
 
 def test_unknown_values_stay_unknown(tmp_path: Path) -> None:

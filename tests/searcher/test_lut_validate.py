@@ -191,8 +191,8 @@ def test_an_unsteady_measurement_is_a_warning(path: Path) -> None:
     with_entry(path, BLOCKS[1], converged=False)
     with_entry(path, BLOCKS[2], confidence=0.9)
     said = warnings(change(path, sentinel_ms=None, noise_floor_pct=7.5))
-    assert f"{BLOCKS[1]} have not converged: their intervals are wider than was asked" in said
-    assert f"{BLOCKS[2]} have intervals of less than 95% confidence" in said
+    assert f"not converged, with intervals wider than was asked: {BLOCKS[1]}" in said
+    assert f"with intervals of less than 95% confidence: {BLOCKS[2]}" in said
     assert "its machine was noisy: single readings of the sentinel differed by 7.5%" in said
     assert "its sentinel is unknown, so it cannot be compared with what is measured later" in said
 
@@ -210,9 +210,9 @@ def part(*blocks: str) -> MergedPart:
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ([part(*BLOCKS[1:])], f"{BLOCKS[0]} come from none of its merged tables"),
-        ([part(*BLOCKS), part(BLOCKS[0])], f"{BLOCKS[0]} come from two of its merged tables at once"),
-        ([part(*BLOCKS, "more")], "its merged tables tell of more that it does not have"),
+        ([part(*BLOCKS[1:])], f"said to come from none of its merged tables: {BLOCKS[0]}"),
+        ([part(*BLOCKS), part(BLOCKS[0])], f"said to come from two of its merged tables at once: {BLOCKS[0]}"),
+        ([part(*BLOCKS, "more")], "said to come from its merged tables, but not there: more"),
     ],
 )
 def test_parts_that_do_not_make_the_whole_are_errors(path: Path, parts: list[MergedPart], sentence: str) -> None:
@@ -259,7 +259,7 @@ def test_shares_that_are_gone_wrong_or_elsewhere_are_told(tmp_path: Path) -> Non
     assert "is not there: its blocks cannot be checked" in warnings(told(table="x.json"))[0]
     assert "their hashes differ" in errors(told(journal_sha256=SHA256))[0]
     moved = errors(told(blocks=(*first.blocks, second.blocks[0])))
-    assert any("come from two of its boards at once" in one for one in moved)
+    assert any("said to come from two of its boards at once" in one for one in moved)
     assert any("was not measured where the table says that it was" in one for one in moved)
 
 
