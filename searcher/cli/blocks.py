@@ -8,31 +8,31 @@ import typer
 from rich.table import Table
 
 from searcher.cli import show
-from searcher.cli.options import Cells, Json, Space
+from searcher.cli.options import Cells, Classes, ImageSize, Json, Space
+from searcher.spaces.architecture import Architecture
 from searcher.spaces.catalogue import space_named
+from searcher.spaces.fbnet import FBNet
+from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 
 
 def command(
     architecture: Annotated[str | None, typer.Argument(help="An architecture's text; none for the space.")] = None,
     space: Space = "nasbench201",
-    cells: Cells = 5,
+    cells: Cells = None,
+    classes: Classes = None,
+    image_size: ImageSize = None,
     as_json: Json = False,
 ) -> None:
     """List blocks with how often one pass executes each."""
-    searched = space_named(space, cells)
+    searched = space_named(space, cells, classes, image_size)
     if architecture is None:
         counts: dict[str, int | None] = {block.key: None for block in searched.all_blocks()}
         facts, printed = {}, {}
     else:
         parsed = searched.parse(architecture)
         counts = {block.key: count for block, count in searched.blocks(parsed).items()}
-        facts = {
-            "parameters": searched.parameters(parsed),
-            "macs": searched.macs(parsed),
-            "computation": searched.computation(parsed).text,
-        }
-        printed = {"flops": survey_flops(searched, parsed), "parameters": survey_parameters(searched, parsed)}
+        facts, printed = _facts(searched, parsed), _survey(searched, parsed)
     if as_json:
         survey = {"survey_formulas": {"source": SURVEY, **printed}} if printed else {}
         show.document({"space": space, "architecture": architecture, "blocks": counts, **facts, **survey})
@@ -45,3 +45,17 @@ def command(
         show.result(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
     for name, value in printed.items():
         show.result(f"{name} by the formulas of {SURVEY}: {value:,}")
+
+
+def _facts(space: NasBench201 | FBNet, architecture: Architecture) -> dict[str, int | str]:
+    counted: dict[str, int | str] = {"parameters": space.parameters(architecture), "macs": space.macs(architecture)}
+    if isinstance(space, NasBench201):
+        return {**counted, "computation": space.computation(architecture).text}
+    return {**counted, "layers": " ".join(space.choices(architecture))}
+
+
+def _survey(space: NasBench201 | FBNet, architecture: Architecture) -> dict[str, int]:
+    """Return the counts by the survey's formulas, which know no groups and are for NAS-Bench-201 alone."""
+    if not isinstance(space, NasBench201):
+        return {}
+    return {"flops": survey_flops(space, architecture), "parameters": survey_parameters(space, architecture)}

@@ -10,7 +10,7 @@ import typer
 
 from searcher.artifacts import ExportedModel, cache_folder, replacing
 from searcher.cli import show
-from searcher.cli.options import Cells, Data, Dtype, Json, Runtime, Space
+from searcher.cli.options import Cells, Classes, Data, Dtype, ImageSize, Json, Runtime, Space
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
 from searcher.workflows.prepare_exporter import prepare_exporter
@@ -21,14 +21,16 @@ def command(
     out: Annotated[Path, typer.Option(help="A file for a network; a folder for the blocks of the space.")],
     architecture: Annotated[str | None, typer.Argument(help="An architecture's text; none for all blocks.")] = None,
     space: Space = "nasbench201",
-    cells: Cells = 5,
+    cells: Cells = None,
+    classes: Classes = None,
+    image_size: ImageSize = None,
     runtime: Runtime = "onnx",
     dtype: Dtype = "fp32",
     data: Data = "digits",
     as_json: Json = False,
 ) -> None:
     """Write files with random weights: ONNX, or TFLite for a runtime of that family."""
-    searched = space_named(space, cells)
+    searched = space_named(space, cells, classes, image_size)
     exporter = prepare_exporter(searched, runtime, dtype, data)
     if architecture is None:
         models = show.run(export_blocks(searched, exporter))

@@ -18,6 +18,8 @@ from searcher.workflows.profile_space import plan_job
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; new, or empty.")],
     space: options.Space = "nasbench201",
+    classes: options.Classes = None,
+    image_size: options.ImageSize = None,
     device: Annotated[str, typer.Option("--device", help="What the table shall call the device.")] = "offline",
     runtime: options.Runtime = "onnx",
     dtype: options.Dtype = "fp32",
@@ -40,7 +42,8 @@ def command(
     options.require_positive("--budget-s", budget_s)
     settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
-    plan = show.run(plan_job(space_named(space), device, settings, budget_s, data))
+    searched = space_named(space, classes=classes, image_size=image_size)
+    plan = show.run(plan_job(searched, device, settings, budget_s, data))
     carried = export_job(plan, folder, History())
     if as_json:
         show.document({"job_id": carried.job_id, "folder": str(folder), "models": len(carried.models)})

@@ -13,11 +13,22 @@ from profiler_agent.records import RecordError, Settings
 from searcher.devices.profile import Cluster
 from searcher.errors import BadInputError
 from searcher.spaces.block import DTYPES
+from searcher.spaces.catalogue import SPACES
 
 DEFAULTS = Settings()
+_SPACES_NAMED = " or ".join(SPACES)
 
-Space = Annotated[str, typer.Option(help="Search space.")]
-Cells = Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that run on the device.")]
+Space = Annotated[str, typer.Option(help=f"Search space: {_SPACES_NAMED}.")]
+Cells = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells per stage of nasbench201's networks that run on the device; 5 unless given."),
+]
+Classes = Annotated[
+    int | None, typer.Option(min=1, help="Outputs of the networks; 10 of nasbench201 and 100 of fbnet unless given.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=1, help="Side of the images in pixels, 32 unless given; fbnet for ImageNet takes 224.")
+]
 # How a device is reached and which it is.
 DeviceName = Annotated[str, typer.Option("--device", help="local, a profile's name, or ssh://user@host:port.")]
 DeviceNames = Annotated[

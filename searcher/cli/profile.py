@@ -25,6 +25,8 @@ _OUT = "The table to write, its raw samples beside it; of several devices the fo
 
 def command(
     space: options.Space = "nasbench201",
+    classes: options.Classes = None,
+    image_size: options.ImageSize = None,
     device: options.DeviceNames = None,
     fleet: options.Fleet = None,
     shard: options.Shard = False,
@@ -88,7 +90,7 @@ def command(
         )
         settings = replace(settings, costs=costs, max_temperature_c=max_temperature_c or known.max_temperature_c)
         requests[board.name] = ProfileRequest(
-            space=space_named(space),
+            space=space_named(space, classes=classes, image_size=image_size),
             device=board.device,
             settings=options.placed(settings, provider, provider_option, require),
             table=out or _TABLE,

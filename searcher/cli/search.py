@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.scores.rmi import RmiSettings
 from searcher.spaces.catalogue import space_named
+from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.search_space import SearchRequest, search_space
 
@@ -28,7 +30,7 @@ def command(
     space: options.Space = "nasbench201",
     data: Annotated[str, typer.Option(help="digits or cifar10:PATH.")] = "digits",
     reference: Annotated[Path | None, typer.Option(help="Weights of a ResNet-20; none trains one.")] = None,
-    cells: options.Cells = 5,
+    cells: options.Cells = None,
     score_cells: Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that are scored.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each candidate.")] = _RMI.steps,
     batch_size: Annotated[int, typer.Option(min=2, help="Images in the one batch.")] = _RMI.batch_size,
@@ -42,10 +44,13 @@ def command(
     options.require_other_file(out, lut)
     options.require_positive("--max-latency-ms", max_latency_ms)
     options.require_positive("--budget-s", budget_s)
+    searched = space_named(space, cells)
+    if not isinstance(searched, NasBench201):
+        raise BadInputError(f"GA+RMI scores networks of nasbench201 alone: it cannot search {space}")
     table = TABLE_DOCUMENT.load(lut)
     SEARCH_DOCUMENT.require_writable(out)
     request = SearchRequest(
-        space=space_named(space, cells),
+        space=searched,
         score_cells=score_cells,
         table=table,
         limit_ms=max_latency_ms,

@@ -24,10 +24,10 @@ from searcher.export.quiet import quietly
 from searcher.export.recipe import Recipe, export_cached
 from searcher.networks.activations import settle_batch_norms
 from searcher.networks.blocks import build_block
-from searcher.networks.nasbench201 import NasBench201Network
+from searcher.networks.network import build_network
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, DTYPES, FP32, BlockSpec, Shape
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 
 # A module is imported only when its format is asked for: what it needs may not be installed, and takes long to load.
 _FORMATS = {"onnx": "searcher.export.to_onnx", "tflite": "searcher.export.to_tflite"}
@@ -123,7 +123,7 @@ class Exporter:
             folder,
         )
 
-    def export_network(self, space: NasBench201, architecture: Architecture, folder: Path) -> ExportedModel:
+    def export_network(self, space: SearchSpace, architecture: Architecture, folder: Path) -> ExportedModel:
         """Write a whole network with random weights; its name is the architecture's text.
 
         Args:
@@ -132,16 +132,16 @@ class Exporter:
             folder: where exported files are kept and looked for.
 
         Raises:
-            BadInputError: the folder cannot be written or read, or the calibration has no images of this size.
+            BadInputError: the folder cannot be written or read, the space has no networks, or the calibration has no
+                images of this size.
             SearcherError: the file computes no finite numbers.
         """
-        shape: Shape = (1, 3, space.image_size, space.image_size)
         name = space.format(architecture)
         return export_cached(
             name,
             self._recipe(f"{space!r} {name}"),
-            lambda: NasBench201Network(space, architecture),
-            lambda module, path: self._write(module, (shape,), path, name),
+            lambda: build_network(space, architecture),
+            lambda module, path: self._write(module, (space.image_shape,), path, name),
             folder,
         )
 

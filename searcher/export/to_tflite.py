@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from searcher.artifacts import replacing
 from searcher.export.quiet import quietly
+from searcher.networks.mobile import ChannelShuffle
 from searcher.spaces.block import Shape
 
 SUFFIX = ".tflite"
@@ -38,6 +39,23 @@ class WholeImagePool(nn.Module):
         return nn.functional.avg_pool2d(inputs, (int(height), int(width)))
 
 
+class ChannelsLastShuffle(nn.Module):
+    """A channel shuffle of values that lie channels last: one transposition, of what the channels are parted into.
+
+    The converter takes the permutations at both ends for the layout that the convolutions beside it have anyway.
+    """
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (N, C, H, W) of the input's shape; see `ChannelShuffle`."""
+        batch, channels, height, width = (int(size) for size in inputs.shape)
+        parted = inputs.permute(0, 2, 3, 1).reshape(-1, self.groups, channels // self.groups)
+        return parted.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
 def exporter_versions() -> dict[str, str]:
     """Return the versions of the packages that write the files."""
     return {name: version(name) for name in ("torch", "litert-torch")}
@@ -51,7 +69,7 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
         input_shapes: (N, C, H, W) of each input; the file takes (N, H, W, C).
         path: the file.
     """
-    module = _with_whole_image_pools(module.eval())
+    module = _for_channels_last(module.eval())
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)
     with torch.no_grad():
         is_image = module(*inputs).dim() == _IMAGE_RANK
@@ -63,11 +81,13 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
         litert_torch.convert(wrapped.eval(), channels_last).export(str(temporary))
 
 
-def _with_whole_image_pools(module: nn.Module) -> nn.Module:
-    """Return a copy in which whole-image pools take the place of adaptive ones to a single value."""
+def _for_channels_last(module: nn.Module) -> nn.Module:
+    """Return a copy in which what would be transposed is computed channels last."""
     copied = copy.deepcopy(module)
     for parent in list(copied.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
                 setattr(parent, name, WholeImagePool())
+            elif isinstance(child, ChannelShuffle):
+                setattr(parent, name, ChannelsLastShuffle(child.groups))
     return copied

@@ -1,4 +1,4 @@
-"""What blocks see inside a network: real images pushed through stem, stages and reductions."""
+"""What blocks see inside a network: real images pushed through one that has every operation of its space."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
-from searcher.networks.nasbench201 import NasBench201Network
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.networks.network import build_network
+from searcher.spaces.space import SearchSpace
 
-# Every operation that computes something is in it, and sums of two and of three operands are.
-CELL = "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+# By space, an architecture in which every operation that computes something occurs, and sums of two and of three
+# operands do.
+_EXAMPLES = {
+    "nasbench201": "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|",
+    "fbnet": "0-1-2-3-4-5-6-7-0-1-2-3-4-5-6-7-0-1-2-3-4-5",
+}
 
 FeatureShape = tuple[int, int, int]
 
@@ -39,13 +44,25 @@ def settle_batch_norms(module: nn.Module, inputs: Sequence[Tensor]) -> None:
     module.eval()
 
 
-def stage_activations(
-    space: NasBench201, settling: Tensor, images: Sequence[Tensor], seed: int
+def example_of(space: SearchSpace) -> str:
+    """Return the text of the architecture whose activations stand for those of a space's networks.
+
+    Raises:
+        BadInputError: the space has none.
+    """
+    if space.name not in _EXAMPLES:
+        raise BadInputError(f"no network gives activations of the space {space.name}: only fp32 can be exported")
+    return _EXAMPLES[space.name]
+
+
+def activations_of(
+    space: SearchSpace, settling: Tensor, images: Sequence[Tensor], seed: int
 ) -> list[dict[FeatureShape, Tensor]]:
     """Return activations of each shape that occurs between the blocks of a space's networks.
 
-    The network has random weights and cells of every operation. An activation is what a stage ends with: sums of
-    convolutions, of pools and of earlier sums. The images are the activations of their own shape.
+    The network is that of `example_of` with random weights. Of several activations of one shape the last is taken,
+    which is what a stage ends with: sums of convolutions, of pools and of earlier sums. The images are the activations
+    of their own shape.
 
     Args:
         space: gives depth, widths and resolution.
@@ -55,17 +72,13 @@ def stage_activations(
 
     Returns:
         For each batch, tensors (N, C, H, W) by (C, H, W).
+
+    Raises:
+        BadInputError: the space has no such network.
     """
-    network = NasBench201Network(space, space.parse(CELL))
+    network = build_network(space, space.parse(example_of(space)))
     initialise(network, torch.Generator().manual_seed(seed))
     settle_batch_norms(network, [settling])
-    return [_between_blocks(network, batch) for batch in images]
-
-
-def _between_blocks(network: NasBench201Network, images: Tensor) -> dict[FeatureShape, Tensor]:
-    seen = [images]
     with torch.no_grad():
-        seen.append(network.stages[0](network.stem(images)))
-        for reduction, stage in zip(network.reductions, list(network.stages)[1:], strict=True):
-            seen.append(stage(reduction(seen[-1])))
-    return {(one.shape[1], one.shape[2], one.shape[3]): one for one in seen}
+        seen = [network.activations(batch) for batch in images]
+    return [{(one.shape[1], one.shape[2], one.shape[3]): one for one in between} for between in seen]

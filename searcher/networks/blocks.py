@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from searcher.errors import BadInputError, SearcherError
+from searcher.networks.mobile import MBConv, MobileHead, activation
 from searcher.spaces.block import BlockSpec
+
+_WITH_HIDDEN_CHANNELS = ("mbconv", "mobile_head")
+_WITH_ACTIVATION = ("conv_bn", *_WITH_HIDDEN_CHANNELS)
 
 
 class Identity(nn.Module):
@@ -44,7 +48,7 @@ class ConvBN(nn.Sequential):
         layers: list[nn.Module] = [nn.ReLU()] if relu_first else []
         layers += [convolution, nn.BatchNorm2d(spec.output_channels)]
         if spec.activation is not None:
-            layers.append(_activation(spec.activation))
+            layers.append(activation(spec.activation))
         super().__init__(*layers)
 
 
@@ -95,12 +99,14 @@ def build_block(spec: BlockSpec) -> nn.Module:
     """Return a module that computes a block; its forward takes one tensor for each of the block's input shapes.
 
     Raises:
-        BadInputError: the operation, its activation or its precision has no torch module here.
+        BadInputError: the operation, its activation, hidden channels or precision has no torch module here.
     """
     if spec.dtype != "fp32":
         raise BadInputError(f"Modules are built in fp32, not {spec.dtype!r}: {spec.key}.")
-    if spec.activation is not None and spec.operation != "conv_bn":
-        raise BadInputError(f"{spec.operation!r} takes no activation after it: {spec.key}.")
+    if spec.activation is not None and spec.operation not in _WITH_ACTIVATION:
+        raise BadInputError(f"{spec.operation!r} takes no activation: {spec.key}.")
+    if spec.hidden_channels is not None and spec.operation not in _WITH_HIDDEN_CHANNELS:
+        raise BadInputError(f"{spec.operation!r} has no hidden channels: {spec.key}.")
     channels = spec.input_shapes[0][1]
     if spec.operation in ("conv_bn", "relu_conv_bn"):
         return ConvBN(spec, relu_first=spec.operation == "relu_conv_bn")
@@ -112,6 +118,10 @@ def build_block(spec: BlockSpec) -> nn.Module:
         return ResidualReduction(channels, spec.output_channels)
     if spec.operation == "head":
         return Head(channels, spec.output_channels)
+    if spec.operation == "mbconv":
+        return MBConv(spec)
+    if spec.operation == "mobile_head":
+        return MobileHead(spec)
     if spec.operation == "identity":
         return Identity()
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
@@ -157,9 +167,3 @@ def draw_statistics(module: nn.Module, generator: torch.Generator) -> None:
 def _relu_conv_bn(channels: int, output_channels: int, stride: int) -> nn.Sequential:
     convolution = nn.Conv2d(channels, output_channels, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(output_channels))
-
-
-def _activation(name: str) -> nn.Module:
-    if name == "relu":
-        return nn.ReLU()
-    raise BadInputError(f"There is no activation {name!r}.")

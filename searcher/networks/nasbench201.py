@@ -90,6 +90,13 @@ class NasBench201Network(nn.Module):
         features = self.features(images)
         return features, self.head.classify(features[-1])
 
+    def activations(self, images: Tensor) -> list[Tensor]:
+        """Return the images and the ends of the three stages, the last one before the final batch norm."""
+        seen = [images, self.stages[0](self.stem(images))]
+        for reduction, stage in zip(self.reductions, list(self.stages)[1:], strict=True):
+            seen.append(stage(reduction(seen[-1])))
+        return seen
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, (N, classes)."""
         logits = self.forward_with_features(images)[1]

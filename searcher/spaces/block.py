@@ -6,13 +6,20 @@ The operations:
 
 | operation            | what it computes                                                                        |
 |----------------------|-----------------------------------------------------------------------------------------|
-| `conv_bn`            | Conv (no bias), BN                                                                      |
+| `conv_bn`            | Conv (no bias), BN, and the activation if there is one                                  |
 | `relu_conv_bn`       | ReLU, Conv (no bias), BN                                                                |
 | `avg_pool`           | average pooling that does not count the padding                                         |
 | `add`                | sum of two inputs                                                                       |
 | `residual_reduction` | ReLU-Conv3x3/2-BN, ReLU-Conv3x3-BN, plus the shortcut AvgPool2x2/2, Conv1x1 (no bias)   |
 | `head`               | BN, ReLU, global average pool, fully connected layer with bias                          |
+| `mbconv`             | Conv1x1 to the hidden channels, BN, activation; depthwise Conv, BN, activation;         |
+|                      | Conv1x1, BN; no bias anywhere; plus the input where stride is 1 and channels agree      |
+| `mobile_head`        | Conv1x1 (no bias) to the hidden channels, BN, activation; global average pool; fully    |
+|                      | connected layer with bias                                                               |
 | `identity`           | nothing: what is left is the price of calling the runtime                               |
+
+Groups of an `mbconv` are those of its 1x1 convolutions; where there are several, the channels are shuffled before the
+depthwise convolution: channel i of group g becomes channel i·groups + g (ShuffleNet, Zhang et al., CVPR 2018).
 """
 
 from __future__ import annotations
@@ -42,9 +49,11 @@ class BlockSpec:
         stride: of the operation; 1 where it has none.
         padding: zeros added on every side; 0 where an operation pads nothing.
         groups: groups of the convolution; 1 where there is none.
-        activation: activation fused after the operation, such as `relu`, or None. A ReLU that the operation's
-            own name speaks of is no part of it.
+        activation: activation fused after the operation, or inside it where this file's table says so, such as
+            `relu`, or None. A ReLU that the operation's own name speaks of is no part of it.
         dtype: numbers that it computes with: one of DTYPES, though nothing here depends on it.
+        hidden_channels: channels between its convolutions, for operations whose input and output do not tell them;
+            None for all others.
 
     Raises:
         BadInputError: a name that no key can hold, no input, or a size that is not positive.
@@ -59,6 +68,7 @@ class BlockSpec:
     groups: int = 1
     activation: str | None = None
     dtype: str = FP32
+    hidden_channels: int | None = None
 
     def __post_init__(self) -> None:
         words = [self.operation, self.dtype] + ([] if self.activation is None else [self.activation])
@@ -66,6 +76,8 @@ class BlockSpec:
             if not _WORD.fullmatch(word):
                 raise BadInputError(f"{word!r} cannot be part of a block's key: use a-z, 0-9 and _.")
         sizes = [self.output_channels, self.kernel, self.stride, self.groups]
+        if self.hidden_channels is not None:
+            sizes.append(self.hidden_channels)
         for shape in self.input_shapes:
             sizes.extend(shape)
         four_each = all(len(shape) == 4 for shape in self.input_shapes)
@@ -76,13 +88,25 @@ class BlockSpec:
     def key(self) -> str:
         """Return the block's name in tables, job files and file names; different blocks have different keys.
 
-        The form is `operation-kK-sS-pP-gG-SHAPES-toC[-activation]-dtype`, where SHAPES is `NxCxHxW` of each
-        input joined by `+`: `relu_conv_bn-k3-s1-p1-g1-1x16x32x32-to16-fp32`.
+        The form is `operation-kK-sS-pP-gG-SHAPES[-hH]-toC[-activation]-dtype`, where SHAPES is `NxCxHxW` of each
+        input joined by `+`, and H the hidden channels: `relu_conv_bn-k3-s1-p1-g1-1x16x32x32-to16-fp32`,
+        `mbconv-k5-s2-p2-g1-1x24x32x32-h144-to32-relu-fp32`.
         """
         shapes = "+".join("x".join(str(size) for size in shape) for shape in self.input_shapes)
-        numbers = f"k{self.kernel}-s{self.stride}-p{self.padding}-g{self.groups}-{shapes}-to{self.output_channels}"
+        numbers = f"k{self.kernel}-s{self.stride}-p{self.padding}-g{self.groups}-{shapes}"
+        hidden = "" if self.hidden_channels is None else f"-h{self.hidden_channels}"
         activation = "" if self.activation is None else f"-{self.activation}"
-        return f"{self.operation}-{numbers}{activation}-{self.dtype}"
+        return f"{self.operation}-{numbers}{hidden}-to{self.output_channels}{activation}-{self.dtype}"
+
+    def require_hidden_channels(self) -> int:
+        """Return the hidden channels of an operation that needs them.
+
+        Raises:
+            BadInputError: they are not told.
+        """
+        if self.hidden_channels is None:
+            raise BadInputError(f"The block {self.key} does not tell its hidden channels.")
+        return self.hidden_channels
 
     def in_dtype(self, dtype: str) -> BlockSpec:
         """Return the same block computed with other numbers."""

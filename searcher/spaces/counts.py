@@ -65,9 +65,25 @@ def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
             Convolution(outputs, outputs, half_height, half_width, kernel=3, padding=1),
             Convolution(channels, outputs, half_height, half_width, kernel=1),
         )
+    if spec.operation == "mbconv":
+        return _mbconv(spec)
+    if spec.operation == "mobile_head":
+        return (Convolution(channels, spec.require_hidden_channels(), height, width, kernel=1),)
     if spec.operation in ("avg_pool", "add", "head", "identity"):
         return ()
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
+
+
+def _mbconv(spec: BlockSpec) -> tuple[Convolution, ...]:
+    _, channels, height, width = spec.input_shapes[0]
+    hidden = spec.require_hidden_channels()
+    depthwise = Convolution(hidden, hidden, height, width, spec.kernel, spec.stride, spec.padding, groups=hidden)
+    after = depthwise.output_size(height), depthwise.output_size(width)
+    return (
+        Convolution(channels, hidden, height, width, kernel=1, groups=spec.groups),
+        depthwise,
+        Convolution(hidden, spec.output_channels, *after, kernel=1, groups=spec.groups),
+    )
 
 
 def block_parameters(spec: BlockSpec) -> int:
@@ -82,8 +98,10 @@ def block_parameters(spec: BlockSpec) -> int:
     if spec.operation == "residual_reduction":
         return weights + 2 * 2 * outputs  # the shortcut's convolution has no batch norm
     if spec.operation == "head":
-        return 2 * channels + channels * outputs + outputs
-    return weights + 2 * outputs if layers else weights
+        return 2 * channels + _linear_parameters(channels, outputs)
+    if spec.operation == "mobile_head":
+        return weights + 2 * layers[0].out_channels + _linear_parameters(layers[0].out_channels, outputs)
+    return weights + sum(2 * layer.out_channels for layer in layers)
 
 
 def block_macs(spec: BlockSpec) -> int:
@@ -94,4 +112,10 @@ def block_macs(spec: BlockSpec) -> int:
     """
     if spec.operation == "head":
         return spec.input_shapes[0][1] * spec.output_channels
-    return sum(layer.macs for layer in convolutions(spec))
+    layers = convolutions(spec)
+    linear = layers[0].out_channels * spec.output_channels if spec.operation == "mobile_head" else 0
+    return sum(layer.macs for layer in layers) + linear
+
+
+def _linear_parameters(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs

@@ -29,6 +29,7 @@ from searcher.spaces.cell import (
 )
 from searcher.spaces.computation import ADD, COUNTED, Computation, computation
 from searcher.spaces.counts import block_macs, block_parameters
+from searcher.spaces.moves import crossed, mutated, sampled
 
 STAGES = 3
 
@@ -65,6 +66,11 @@ class NasBench201:
         """The name that its architectures carry."""
         return "nasbench201"
 
+    @property
+    def image_shape(self) -> Shape:
+        """(1, 3, H, W) of an image."""
+        return (1, 3, self.image_size, self.image_size)
+
     def parse(self, text: str) -> Architecture:
         """Read a cell exactly as the benchmark writes it.
 
@@ -79,7 +85,7 @@ class NasBench201:
 
     def sample(self, generator: np.random.Generator) -> Architecture:
         """Draw one of the 15,625 cells uniformly."""
-        return self._architecture(generator.integers(len(OPERATIONS), size=len(EDGES)))
+        return Architecture(self.name, sampled(len(EDGES), len(OPERATIONS), generator))
 
     def mutate(self, architecture: Architecture, rate: float, generator: np.random.Generator) -> Architecture:
         """Replace each edge's operation, with probability `rate`, by one of the other four drawn uniformly.
@@ -87,18 +93,11 @@ class NasBench201:
         Raises:
             BadInputError: `rate` is not between 0 and 1.
         """
-        genes = np.array(self._genotype(architecture))
-        if not 0.0 <= rate <= 1.0:
-            raise BadInputError(f"The mutation rate {rate} is not between 0 and 1.")
-        # As many numbers are drawn whatever changes, so that a search's later draws do not depend on it.
-        chosen = generator.random(len(genes)) < rate
-        steps = generator.integers(1, len(OPERATIONS), size=len(genes))
-        return self._architecture(np.where(chosen, (genes + steps) % len(OPERATIONS), genes))
+        return Architecture(self.name, mutated(self._genotype(architecture), len(OPERATIONS), rate, generator))
 
     def crossover(self, first: Architecture, second: Architecture, generator: np.random.Generator) -> Architecture:
         """Take each edge's operation from one parent or the other with equal probability."""
-        from_first = generator.random(len(EDGES)) < 0.5
-        return self._architecture(np.where(from_first, self._genotype(first), self._genotype(second)))
+        return Architecture(self.name, crossed(self._genotype(first), self._genotype(second), generator))
 
     def architectures(self) -> Iterator[Architecture]:
         """Yield all 15,625 cells in the benchmark's order."""
@@ -195,8 +194,7 @@ class NasBench201:
     @property
     def stem(self) -> BlockSpec:
         """The first block, from the RGB image to C channels."""
-        image = (1, 3, self.image_size, self.image_size)
-        return BlockSpec("conv_bn", (image,), self.channels, kernel=3, padding=1)
+        return BlockSpec("conv_bn", (self.image_shape,), self.channels, kernel=3, padding=1)
 
     @property
     def reductions(self) -> tuple[BlockSpec, ...]:
@@ -213,9 +211,6 @@ class NasBench201:
 
     def _skeleton(self) -> tuple[BlockSpec, ...]:
         return (self.stem, *self.reductions, self.head)
-
-    def _architecture(self, genes: np.ndarray) -> Architecture:
-        return Architecture(self.name, tuple(int(gene) for gene in genes))
 
     def _genotype(self, architecture: Architecture) -> tuple[int, ...]:
         genotype = architecture.genotype

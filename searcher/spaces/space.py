@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from searcher.spaces.architecture import Architecture
-from searcher.spaces.block import BlockSpec
+from searcher.spaces.block import BlockSpec, Shape
 
 
 class SearchSpace(Protocol):
@@ -20,6 +20,10 @@ class SearchSpace(Protocol):
     @property
     def name(self) -> str:
         """The name that its architectures carry."""
+
+    @property
+    def image_shape(self) -> Shape:
+        """(1, 3, H, W) of an image that its networks take."""
 
     def parse(self, text: str) -> Architecture:
         """Read an architecture from the text that people and benchmarks write.
@@ -45,7 +49,10 @@ class SearchSpace(Protocol):
         """Take each choice from one parent or the other with equal probability (uniform crossover)."""
 
     def architectures(self) -> Iterator[Architecture]:
-        """Yield every architecture once, in the benchmark's order where there is one."""
+        """Yield every architecture once, in the benchmark's order where there is one.
+
+        Lazily: a space may be too large to come to its end.
+        """
 
     def is_connected(self, architecture: Architecture) -> bool:
         """Tell whether the output depends on the input."""

@@ -20,7 +20,7 @@ from searcher.errors import BadInputError
 from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
-from searcher.spaces.catalogue import space_named
+from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.training.datasets import ImageDataset, load_dataset
@@ -117,7 +117,7 @@ def affordable_steps(seconds: float, step_s: float) -> int:
 
 def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
     """Return how long one training step takes here, in s: the median over random architectures, the first left out."""
-    space = space_named("nasbench201", _SCORE_CELLS, dataset.classes)
+    space = NasBench201(cells_per_stage=_SCORE_CELLS, classes=dataset.classes)
     scorer = RmiScorer(space, reference, dataset, RmiSettings(steps=_PROBE_STEPS))
     generator = np.random.default_rng(0)
     drawn = [space.sample(generator) for _ in range(_PROBED_ARCHITECTURES + 1)]
@@ -145,7 +145,7 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     """
     watch = _Stopwatch()
     _make_room(request)
-    space, device = space_named("nasbench201"), Device()
+    space, device = NasBench201(), Device()
     table = yield from profile_space(
         ProfileRequest(
             space=space,

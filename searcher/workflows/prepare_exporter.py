@@ -9,15 +9,15 @@ from torch import Tensor
 from searcher.errors import BadInputError
 from searcher.export.calibration import Calibration, Floats
 from searcher.export.exporter import Exporter, exporter_for
-from searcher.networks.activations import CELL, FeatureShape, stage_activations
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.networks.activations import FeatureShape, activations_of, example_of
+from searcher.spaces.space import SearchSpace
 from searcher.training.datasets import load_dataset
 
 _CALIBRATING_IMAGES, _HELD_OUT_IMAGES = 64, 32
 _WEIGHTS_SEED = 0
 
 
-def prepare_exporter(space: NasBench201, runtime: str, dtype: str, data: str) -> Exporter:
+def prepare_exporter(space: SearchSpace, runtime: str, dtype: str, data: str) -> Exporter:
     """Return what writes a space's blocks and networks for a runtime.
 
     Args:
@@ -33,22 +33,22 @@ def prepare_exporter(space: NasBench201, runtime: str, dtype: str, data: str) ->
     return exporter.calibrated_on(calibration_for(space, data)) if exporter.needs_calibration else exporter
 
 
-def calibration_for(space: NasBench201, data: str) -> Calibration:
-    """Push evenly spread training images through the space's network to calibrate on, and test images to judge by.
+def calibration_for(space: SearchSpace, data: str) -> Calibration:
+    """Push evenly spread training images through a network of the space to calibrate on, and test images to judge by.
 
     Raises:
         BadInputError: the data is unknown, missing, wrong, or of another size than the space's images.
     """
     dataset = load_dataset(data)
     images = [_spread(dataset.train_images, _CALIBRATING_IMAGES), _spread(dataset.test_images, _HELD_OUT_IMAGES)]
-    side = images[0].shape[-1]
-    if side != space.image_size:
-        raise BadInputError(f"the images of {data} have {side} pixels a side, those of the space {space.image_size}")
+    side, wanted = images[0].shape[-1], space.image_shape[-1]
+    if side != wanted:
+        raise BadInputError(f"the images of {data} have {side} pixels a side, those of the space {wanted}")
     digest = hashlib.sha256(b"".join(batch.numpy().tobytes() for batch in images)).hexdigest()
-    calibrating, held_out = stage_activations(space, images[0], images, _WEIGHTS_SEED)
+    calibrating, held_out = activations_of(space, images[0], images, _WEIGHTS_SEED)
     return Calibration(
         f"{dataset.name}, {len(images[0])} images and {len(images[1])} held out (sha256 {digest}), "
-        f"in {space!r} of {CELL}, weights of seed {_WEIGHTS_SEED}",
+        f"in {space!r} of {example_of(space)}, weights of seed {_WEIGHTS_SEED}",
         _arrays(calibrating),
         _arrays(held_out),
     )

@@ -13,7 +13,7 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.export.exporter import Exporter
 from searcher.history.history import History
 from searcher.history.job_record import JobRecord, State
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import Plan, is_same_request, require_same_request
 from searcher.workflows.make_table import Target
@@ -36,7 +36,7 @@ class ProfileRequest:
             and was for the very same.
     """
 
-    space: NasBench201
+    space: SearchSpace
     device: Device
     settings: Settings
     table: Path
@@ -107,7 +107,7 @@ def _told(sentence: str) -> Iterator[Progress]:
     yield Progress("export blocks", 1, 1, sentence)
 
 
-def plan_job(space: NasBench201, device: str, settings: Settings, budget_s: float | None, data: str) -> Work[Plan]:
+def plan_job(space: SearchSpace, device: str, settings: Settings, budget_s: float | None, data: str) -> Work[Plan]:
     """Export the blocks of a space and return the plan of a new job that measures them.
 
     Args:
@@ -134,7 +134,7 @@ def plan_job(space: NasBench201, device: str, settings: Settings, budget_s: floa
     )
 
 
-def export_blocks(space: NasBench201, exporter: Exporter) -> Work[list[ExportedModel]]:
+def export_blocks(space: SearchSpace, exporter: Exporter) -> Work[list[ExportedModel]]:
     """Export the distinct blocks of a space in the exporter's numbers, or find them in the cache."""
     specs = space.all_blocks()
     models = []

@@ -13,7 +13,7 @@ from searcher.devices.link import Link
 from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.verification.verification import MeasuredDevice, Verification, conclude, judge
 from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.prepare_exporter import prepare_exporter
@@ -32,7 +32,7 @@ class VerifyRequest:
         data: images that networks of other numbers than fp32 are calibrated on.
     """
 
-    space: NasBench201
+    space: SearchSpace
     search: SearchResult
     device: Device
     settings: Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -26,14 +27,15 @@ specs = st.builds(
     groups=sizes,
     activation=st.none() | words,
     dtype=words,
+    hidden_channels=st.none() | sizes,
 )
 
 
 def decode(key: str) -> BlockSpec:
     """Read a key back; that this is possible for every block shows that no two blocks share a key."""
-    found = re.fullmatch(r"(\w+)-k(\d+)-s(\d+)-p(\d+)-g(\d+)-([\dx+]+)-to(\d+)(?:-(\w+))?-(\w+)", key)
+    found = re.fullmatch(r"(\w+)-k(\d+)-s(\d+)-p(\d+)-g(\d+)-([\dx+]+)(?:-h(\d+))?-to(\d+)(?:-(\w+))?-(\w+)", key)
     assert found is not None, key
-    operation, kernel, stride, padding, groups, inputs, outputs, activation, dtype = found.groups()
+    operation, kernel, stride, padding, groups, inputs, hidden, outputs, activation, dtype = found.groups()
     input_shapes: list[Shape] = []
     for text in inputs.split("+"):
         batch, channels, height, width = (int(size) for size in text.split("x"))
@@ -48,6 +50,7 @@ def decode(key: str) -> BlockSpec:
         int(groups),
         activation,
         dtype,
+        None if hidden is None else int(hidden),
     )
 
 
@@ -67,6 +70,14 @@ def test_keys_are_readable_and_stable() -> None:
     assert CALL_OVERHEAD.key == "identity-k1-s1-p0-g1-1x1x1x1-to1-fp32"
 
 
+def test_hidden_channels_are_part_of_a_key_only_where_they_are_told() -> None:
+    spec = BlockSpec("mbconv", ((1, 24, 32, 32),), 32, 5, 2, 2, activation="relu", hidden_channels=144)
+    assert spec.key == "mbconv-k5-s2-p2-g1-1x24x32x32-h144-to32-relu-fp32"
+    assert replace(spec, hidden_channels=None).key == "mbconv-k5-s2-p2-g1-1x24x32x32-to32-relu-fp32"
+    with pytest.raises(BadInputError, match=r"mbconv.* does not tell its hidden channels"):
+        block_macs(replace(spec, hidden_channels=None))
+
+
 @pytest.mark.parametrize("word", ["", "Conv", "conv-bn", "conv bn", "1x1", "conv/bn", "c\n"])
 def test_a_name_that_would_break_keys_is_refused(word: str) -> None:
     with pytest.raises(BadInputError, match=re.escape(repr(word))):
@@ -80,6 +91,8 @@ def test_a_size_that_is_not_positive_is_refused() -> None:
         BlockSpec("add", ((1, 0, 1, 1),), 1)
     with pytest.raises(BadInputError, match="not positive"):
         BlockSpec("conv_bn", ((1, 1, 1, 1),), 1, padding=-1)
+    with pytest.raises(BadInputError, match="not positive"):
+        BlockSpec("mbconv", ((1, 1, 1, 1),), 1, hidden_channels=0)
 
 
 def test_counts_of_a_convolution() -> None:
@@ -99,6 +112,14 @@ def test_counts_of_the_other_blocks() -> None:
     head = BlockSpec("head", ((1, 64, 8, 8),), 10)
     assert block_parameters(head) == 128 + 650
     assert block_macs(head) == 640
+    mbconv = BlockSpec("mbconv", ((1, 24, 32, 32),), 32, 5, 2, 2, activation="relu", hidden_channels=144)
+    assert block_parameters(mbconv) == 24 * 144 + 144 * 25 + 144 * 32 + 2 * (144 + 144 + 32)
+    assert block_macs(mbconv) == 24 * 144 * 32**2 + (144 * 25 + 144 * 32) * 16**2
+    halves = replace(mbconv, groups=2)
+    assert block_parameters(mbconv) - block_parameters(halves) == (24 * 144 + 144 * 32) // 2
+    mobile_head = BlockSpec("mobile_head", ((1, 352, 4, 4),), 10, activation="relu", hidden_channels=1504)
+    assert block_parameters(mobile_head) == 352 * 1504 + 2 * 1504 + 1504 * 10 + 10
+    assert block_macs(mobile_head) == 352 * 1504 * 16 + 15040
     assert block_parameters(CALL_OVERHEAD) == block_macs(CALL_OVERHEAD) == 0
     with pytest.raises(BadInputError, match="'dream'"):
         block_macs(BlockSpec("dream", ((1, 1, 1, 1),), 1))

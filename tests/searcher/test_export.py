@@ -9,7 +9,6 @@ import numpy
 import onnxruntime
 import pytest
 import torch
-from ai_edge_litert.interpreter import Interpreter
 
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter, exporter_for
@@ -18,6 +17,7 @@ from searcher.networks.blocks import build_block
 from searcher.networks.nasbench201 import NasBench201Network
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
+from tests.searcher.tflite_files import operators, run_tflite
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 TINY = NasBench201(cells_per_stage=1)
@@ -35,19 +35,6 @@ BLOCKS = (
 @pytest.fixture(scope="module")
 def tflite() -> Exporter:
     return exporter_for("litert")
-
-
-def operators(model: Path) -> list[str]:
-    return [one["op_name"] for one in Interpreter(str(model))._get_ops_details()]
-
-
-def run_tflite(model: Path, arrays: list[numpy.ndarray]) -> numpy.ndarray:
-    interpreter = Interpreter(str(model))
-    interpreter.allocate_tensors()
-    for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
-        interpreter.set_tensor(details["index"], array)
-    interpreter.invoke()
-    return numpy.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 
 
 @pytest.mark.parametrize("spec", BLOCKS, ids=lambda spec: spec.operation)

@@ -28,6 +28,7 @@ from searcher.networks.blocks import build_block
 from searcher.spaces.block import CALL_OVERHEAD, DTYPES, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.workflows.prepare_exporter import calibration_for, prepare_exporter
+from tests.searcher.tflite_files import transposes_beside_convolutions
 
 TINY = NasBench201(cells_per_stage=1)
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -60,22 +61,6 @@ def tflite_ends(model: Path) -> set[str]:
 def executed(runtime: str, model: Path) -> tuple[str, ...]:
     loaded = load_runtime(runtime)
     return operation_texts(loaded.placement(model, Settings(), {}), loaded.own_provider)
-
-
-def transposes_beside_convolutions(model: Path) -> int:
-    """How many TRANSPOSEs of a TFLite file feed a convolution or take from one, others in between or not."""
-    operators = [one for one in Interpreter(str(model))._get_ops_details() if one["op_name"] != "DELEGATE"]
-    beside = 0
-    for transpose in (one for one in operators if one["op_name"] == "TRANSPOSE"):
-        for ahead, behind in (("outputs", "inputs"), ("inputs", "outputs")):
-            reached = set(transpose[ahead].tolist())
-            for _ in operators:
-                passed = [one for one in operators if reached & set(one[behind].tolist())]
-                if any("CONV_2D" in one["op_name"] for one in passed):
-                    beside += 1
-                    break
-                reached |= {tensor for one in passed for tensor in one[ahead].tolist()}
-    return beside
 
 
 @pytest.mark.parametrize("spec", [CONV, POOL, ADD, REDUCTION, TINY.head, TINY.stem], ids=lambda spec: spec.operation)
