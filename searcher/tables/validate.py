@@ -17,7 +17,8 @@ from typing import Any
 
 from searcher.errors import BadInputError, SearcherError
 from searcher.spaces.block import DTYPES
-from searcher.spaces.catalogue import SPACES, space_named
+from searcher.spaces.catalogue import SPACES
+from searcher.tables.completeness import needed_blocks
 from searcher.tables.diff import NEEDED_CONFIDENCE
 from searcher.tables.foreign.imported import UNKNOWN
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
@@ -160,7 +161,7 @@ def _completeness(table: LookupTable) -> Iterator[Finding]:
         return
     if table.key.precision not in DTYPES:
         return
-    needed = {block.in_dtype(table.key.precision).key for block in space_named(table.space).all_blocks()}
+    needed = needed_blocks(table.space, table.key.precision, table.entries.keys())
     missing, unknown = needed - table.entries.keys(), table.entries.keys() - needed
     if missing:
         yield _error(f"it lacks {_named(missing)} of the space {table.space}")

@@ -264,6 +264,14 @@ def test_the_public_nasbench201_latencies_are_imported_whole(data_file: Callable
     assert min(one.median_ms for one in made.networks.values()) < 0.1
 
 
+def test_the_public_fbnet_latencies_are_imported_whole(data_file: Callable[[str], Path]) -> None:
+    path = data_file("fbnet_latency.csv.gz")
+    made = import_file(ImportRequest(path, "networks-csv", NOW, space="fbnet", column="pixel3_ms"))
+    assert isinstance(made, NetworkLatencies)
+    assert (made.space, made.device, len(made.networks)) == ("fbnet", "pixel3", 5000)
+    assert made.networks["7-8-1-8-4-8-8-8-7-4-1-4-7-3-2-7-3-2-4-2-4-5"].median_ms == pytest.approx(17.558, abs=5e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("column", ["pixel3_ms", "eyeriss_ms", "samsung_a50_ms", "gold_6240_ms", "1080ti_1_ms"])
 def test_every_public_column_is_imported_whole(data_file: Callable[[str], Path], column: str) -> None:

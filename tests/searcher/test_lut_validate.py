@@ -11,11 +11,13 @@ import pytest
 from profiler_agent.records import Costs, Done, format_event, parse_event
 from searcher.artifacts import sha256_of
 from searcher.reports.tables import validation_lines
+from searcher.spaces.fbnet import FBNet
+from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, Entry, LookupTable, MergedPart, Share
 from searcher.tables.recompute import recompute
 from searcher.tables.validate import InvalidTableError, Validation, require_valid, validate_table, validation_document
-from tests.searcher.builders import KEY
+from tests.searcher.builders import KEY, table
 from tests.searcher.measured_tables import BLOCKS, SHA256, measured_table, table_of_a_job
 
 
@@ -184,6 +186,27 @@ def test_missing_blocks_are_errors_and_unknown_ones_warnings(path: Path) -> None
     validation = change(path, entries=entries)
     assert errors(validation) == [f"it lacks {BLOCKS[5]} of the space nasbench201"]
     assert "it has conv-of-another-space-fp32 that the space nasbench201 does not need" in warnings(validation)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        NasBench201(classes=100),
+        NasBench201(image_size=64, classes=7),
+        FBNet(),
+        FBNet(classes=1000, image_size=224),
+        FBNet(classes=10),
+    ],
+)
+def test_networks_of_all_sizes_have_their_own_blocks(tmp_path: Path, space: NasBench201 | FBNet) -> None:
+    path = tmp_path / "table.json"
+    made = table(space, lambda _block: 1.0)
+    TABLE_DOCUMENT.save(made, path)
+    assert errors(validate_table(path)) == []
+    assert not [said for said in warnings(validate_table(path)) if "does not need" in said]
+    lost = space.all_blocks()[-1].key
+    TABLE_DOCUMENT.save(replace(made, entries={key: made.entries[key] for key in made.entries if key != lost}), path)
+    assert errors(validate_table(path)) == [f"it lacks {lost} of the space {space.name}"]
 
 
 def test_an_unsteady_measurement_is_a_warning(path: Path) -> None:
