@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from searcher.devices.transport import printable
 from searcher.tables.diff import BlockChange, TableDiff, Verdict
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.network_latencies import NetworkLatencies
@@ -36,7 +37,7 @@ def diff_table(diff: TableDiff) -> Table | None:
     shown.add_column("sure", overflow="fold")
     for one in told:
         shown.add_row(
-            one.block,
+            _line(one.block),
             _latency(one.before_ms, one.before_interval_ms),
             _latency(one.after_ms, one.after_interval_ms),
             f"{one.change_pct:+.2f}",
@@ -72,19 +73,24 @@ def diff_remarks(diff: TableDiff) -> Iterator[str]:
         yield f"by chance at most {diff.false_alarms:.1f} unchanged blocks seem changed, on average"
     for name, blocks in (("first", diff.only_before), ("second", diff.only_after)):
         if blocks:
-            yield f"only in the {name}: {', '.join(blocks)}"
+            yield _line(f"only in the {name}: {', '.join(blocks)}")
     for name, differences in (("key", diff.key), ("environment", diff.environment), ("provenance", diff.provenance)):
         for difference in differences:
-            yield f"{name}: {difference}"
+            yield _line(f"{name}: {difference}")
 
 
 def validation_lines(validations: Sequence[Validation]) -> Iterator[str]:
     """Yield one line a finding, and one for a table without any."""
     for validation in validations:
         for finding in validation.findings:
-            yield f"{validation.path}: {finding.severity}: {finding.sentence}"
+            yield _line(f"{validation.path}: {finding.severity}: {finding.sentence}")
         if not validation.findings:
             yield f"{validation.path}: nothing to complain about"
+
+
+def _line(text: str) -> str:
+    """Return a text with names from a file as one line that does nothing to a terminal."""
+    return printable(text).replace("\n", " ")
 
 
 def imported(document: LookupTable | NetworkLatencies) -> str:

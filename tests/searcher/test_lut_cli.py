@@ -110,6 +110,18 @@ def test_validate_prints_a_line_a_finding_and_fails_on_errors(searcher: Run, tab
     ]
 
 
+def test_names_in_a_file_do_nothing_to_the_terminal(searcher: Run, tables: tuple[Path, Path]) -> None:
+    one, two = tables
+    odd = TABLE_DOCUMENT.load(two)
+    entries = {**odd.entries, "\x1b[2J\nodd": odd.entries[BLOCKS[0]]}
+    TABLE_DOCUMENT.save(replace(odd, entries=entries, space="\x1b[2J"), two)
+    for command in (("validate", two), ("diff", one, two)):
+        out = searcher("lut", *command).out
+        assert "\x1b" not in out
+        assert "odd" in out
+    assert f"{two}: error: the key '\\x1b[2J\\nodd' holds control characters" in searcher("lut", "validate", two).out
+
+
 def test_a_table_goes_to_csv_and_back(searcher: Run, tables: tuple[Path, Path]) -> None:
     one, _ = tables
     assert "wrote one.csv: 17 rows" in searcher("lut", "export", one, "--out", "one.csv").out
@@ -127,8 +139,10 @@ def test_imports_of_every_kind(searcher: Run) -> None:
     Path("bench.pickle").write_bytes(pickle.dumps(benchmark()))
     outcome = searcher("lut", "import", "pixel.yaml", "--format", "mobile-yaml", "--out", "a.json")
     assert outcome.out == "wrote a.json: latencies of 3 blocks of imported-proxylessnas on pixel\n"
-    shown = searcher("lut", "show", "a.json")
-    assert "imported from pixel.yaml" in shown.out
+    shown = searcher("lut", "show", "a.json").out
+    assert "imported-proxylessnas on pixel: nothing is known of how it was measured" in shown
+    assert "imported from pixel.yaml (mobile-yaml): mean or median figures" in shown
+    assert "(0% only)" in shown
     outcome = searcher("lut", "import", "networks.csv", "--format", "networks-csv", "--out", "b.json", "--json")
     assert json.loads(outcome.out)["networks"][CELLS[0]]["median_ms"] == 1.5
     choices = ("--format", "hw-nas-bench", "--column", "raspi4_latency")
