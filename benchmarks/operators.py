@@ -7,9 +7,9 @@ changes its speed within minutes changes both. `ratio` is the sum of the estimat
 unprofiled latency, times the median over the pairs of the agent's latency over the plain loop's; `unpaired_ratio` is
 the same sum over the median of all plain loops. Where the interval of the pairs' median is wider than half the limit,
 too few pairs were taken for a machine as unsteady, and the network is examined again with twice as many, up to three
-times; the ratio itself decides nothing. The last line is one JSON object: `onnx_ratio_worst` and `tflite_ratio_worst` are the ratios farthest
-from 1, `profiler_inflation` the median of profiled ÷ unprofiled latency, `tflite_additivity` what the parts sum to
-before they are scaled to the whole.
+times; the ratio itself decides nothing. The last line is one JSON object: `onnx_ratio_worst` and `tflite_ratio_worst`
+are the ratios farthest from 1, `profiler_inflation` the median of profiled ÷ unprofiled latency, `tflite_additivity`
+what the parts sum to before they are scaled to the whole.
 """
 
 from __future__ import annotations
