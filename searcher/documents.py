@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -48,13 +49,15 @@ class Document(Generic[Content]):
 
         Raises:
             BadInputError: the file cannot be written.
-            SearcherError: a number is not finite, which JSON cannot say.
+            SearcherError: a number is not finite, or a text not Unicode, which no document can say.
         """
         plain = self.dump(content)
         try:
             text = _written(plain)
         except ValueError as e:
             raise SearcherError(f"the {self.title} {path} is not written: it holds a number that is not finite") from e
+        if not _is_unicode(text):
+            raise SearcherError(f"the {self.title} {path} is not written: it holds a text that is not Unicode")
         self._accessing(lambda: write_text(path, text), "write", path)
 
     def text(self, content: Content) -> str:
@@ -94,13 +97,17 @@ class Document(Generic[Content]):
                 f"{str(version)[:20]!r}, not {self._schema_version}"
             )
         try:
-            return self._adapter.validate_python(plain)
+            content = self._adapter.validate_python(plain)
         except ValidationError as e:
             first = e.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the document"
             raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
         except RecordError as e:
             raise BadInputError(f"{path} is no valid {self.title}: {e}") from e
+        unwritable = _unwritable(content)
+        if unwritable is not None:
+            raise BadInputError(f"{path} is no valid {self.title}: it holds {unwritable}")
+        return content
 
     def _accessing(self, access: Callable[[], Any], verb: str, path: Path) -> Any:
         try:
@@ -118,6 +125,38 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is no number of JSON")
     return number
+
+
+def _unwritable(content: object) -> str | None:
+    """Return what no document may hold, though JSON or its reading lets it pass; None if there is no such thing.
+
+    A text such as "nan" in the place of a number is read as that number, and an escape may be half of a sign, which no
+    file in UTF-8 can hold.
+    """
+    left = [content]
+    while left:
+        one = left.pop()
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return "a number that is not finite"
+        elif isinstance(one, str | Path):
+            if not _is_unicode(str(one)):
+                return "a text that is not Unicode"
+        elif dataclasses.is_dataclass(one):
+            left.extend(vars(one).values())
+        elif isinstance(one, Mapping):
+            left.extend((*one.keys(), *one.values()))
+        elif isinstance(one, list | tuple):
+            left.extend(one)
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reason(error: ErrorDetails) -> str:

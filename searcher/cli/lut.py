@@ -1,4 +1,4 @@
-"""`searcher lut`: look into lookup tables, and build them from the operators of models."""
+"""`searcher lut`: look into lookup tables, build them from the operators of models; its other subcommands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from searcher.artifacts import require_writable, write_text
-from searcher.cli import show
+from searcher.cli import lut_checks, lut_files, show
 from searcher.cli.options import Json, require_other_file
 from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
@@ -22,7 +22,7 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @group.callback()
 def tables() -> None:
-    """Look into lookup tables, and build them from operators."""
+    """Look into lookup tables; build, compare, merge, check and exchange them."""
 
 
 @group.command("show")
@@ -69,3 +69,10 @@ def build_table(
         write_text(rows, operator_rows(sources))
         if not as_json:
             show.result(f"wrote {rows}")
+
+
+group.command("diff")(lut_checks.diff_tables)
+group.command("validate")(lut_checks.validate_tables)
+group.command("merge")(lut_files.merge)
+group.command("export")(lut_files.export_table)
+group.command("import")(lut_files.import_table)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from searcher.search.candidate import SearchResult, best_distinct
+from searcher.tables.foreign.imported import UNKNOWN
 from searcher.tables.lookup_table import LookupTable
 from searcher.verification.verification import Verdict, Verification
 
@@ -16,7 +17,9 @@ def lookup_table(table: LookupTable) -> Table:
     key = table.key
     runtime = f"{key.runtime} {key.runtime_version}"
     title = f"{table.space} on {key.device_fingerprint}: {runtime}, {key.precision}, {key.threads} thread(s)"
-    if key.tuned:
+    if key.runtime == UNKNOWN:
+        title = f"{table.space} on {table.provenance.device}: nothing is known of how it was measured"
+    elif key.tuned:
         title += f", tuned ({key.tuning})"
     shown = _table(title, ("block", "left"), ("median ms", "right"), ("95% interval ms", "left"), ("±%", "right"))
     shown.add_column("converged")
@@ -52,6 +55,12 @@ def _remarks(table: LookupTable) -> Iterable[str]:
         blocks = ((share.board, len(share.blocks), share.sentinel_off_pct) for share in table.provenance.shares)
         told = ", ".join(f"{board} ({count}, sentinel {off_pct:+.1f}%)" for board, count, off_pct in blocks)
         yield f"blocks measured by {told}"
+    if table.provenance.merged_from is not None:
+        parts = (f"{part.file} ({len(part.blocks)})" for part in table.provenance.merged_from)
+        yield f"merged from {', '.join(parts)}"
+    if table.provenance.imported_from is not None:
+        origin = table.provenance.imported_from
+        yield f"imported from {origin.file} ({origin.format}): {origin.statistic} figures"
 
 
 def _cost_columns(table: LookupTable) -> dict[str, dict[str, str]]:

@@ -1,1 +1,1 @@
-"""Lookup tables of measured blocks: load, save, fill."""
+"""Lookup tables of measured blocks: load, save, fill, compare, merge, check, and exchange with others."""

@@ -114,6 +114,52 @@ class Share:
 
 
 @dataclass(frozen=True)
+class ImportedFile:
+    """The file that a table was imported from.
+
+    Attributes:
+        file: its name.
+        sha256: of its bytes, as they lay on the disk.
+        format: how it was read, such as `hw-nas-bench`.
+        column: which of its figures, such as `raspi4_latency`; None where there is one for each block.
+        statistic: what a figure is, such as `mean`: not every publisher tells medians.
+    """
+
+    file: str
+    sha256: str
+    format: str
+    column: str | None
+    statistic: str
+
+
+@dataclass(frozen=True)
+class MergedPart:
+    """A table whose entries became part of another (`searcher lut merge`).
+
+    Attributes:
+        file: its name.
+        sha256: of its bytes.
+        created: UTC date and time, ISO 8601.
+        device: the name by which its user reached the device.
+        agent_version: version of the agent that measured.
+        journal_sha256: hash of its journal, which was left where it was; None where there was none.
+        sentinel_ms: latency of the agent's sentinel in its job, in ms; None if unknown.
+        blocks: keys of the entries that are taken from it, sorted.
+        imported_from: None unless it had been imported.
+    """
+
+    file: str
+    sha256: str
+    created: str
+    device: str
+    agent_version: str
+    journal_sha256: str | None
+    sentinel_ms: float | None
+    blocks: tuple[str, ...]
+    imported_from: ImportedFile | None = None
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a table comes from.
 
@@ -121,14 +167,16 @@ class Provenance:
         created: UTC date and time, ISO 8601.
         device: the name by which the user reached the device.
         agent_version: version of the agent that measured.
-        journal_sha256: hash of the journal with all raw samples; None for a table of estimates, and for one that
-            several boards share.
+        journal_sha256: hash of the journal with all raw samples; None for a table of estimates, for one that several
+            boards share, and for one that was merged or imported.
         versions: versions of the packages that exported the blocks.
         estimated_from: None for a table of measured blocks. For one of estimates (`searcher lut build`): the models
             whose operators they are, each with the hash of its report.
         calibration: the data, and the activations made of it, that quantised blocks were calibrated and judged on;
             None for fp32.
         shares: for a table that several boards share: who measured what, each with a journal; else None.
+        merged_from: for a table that was merged from others: what is taken from each; else None.
+        imported_from: for a table that was imported: the file, which is all that is known of it; else None.
     """
 
     created: str
@@ -139,6 +187,8 @@ class Provenance:
     estimated_from: Mapping[str, str] | None = None
     calibration: str | None = None
     shares: tuple[Share, ...] | None = None
+    merged_from: tuple[MergedPart, ...] | None = None
+    imported_from: ImportedFile | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +196,7 @@ class LookupTable:
     """Measured blocks of one space under one key.
 
     Attributes:
+        environment: the machine and its state when the job began; None for an imported table.
         sentinel_ms: latency of the agent's sentinel when these blocks were measured, in ms: what is measured later
             is comparable while the sentinel is as fast. None if the job had too few readings.
         noise_floor_pct: by how much single readings of the sentinel differed on the steady machine, in percent: an
@@ -154,7 +205,7 @@ class LookupTable:
 
     space: str
     key: TableKey
-    environment: Environment
+    environment: Environment | None
     provenance: Provenance
     entries: Mapping[str, Entry]
     sentinel_ms: float | None = None

@@ -61,6 +61,7 @@ def test_from_nothing_to_a_table_and_again_with_hardly_a_byte(
     board = board_of(suite)
     table, sent_bytes = profiled(board, space, runtime, tmp_path / "table.json")
     assert set(table.entries) == {block.key for block in space.all_blocks()}
+    assert table.environment is not None
     assert table.environment.machine.architecture == "aarch64"
     assert table.environment.python.startswith(f"{PYTHONS[suite]}.")
     assert table.key.runtime == expected

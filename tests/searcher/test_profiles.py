@@ -168,7 +168,7 @@ def test_files_that_are_no_profiles_are_refused(folder: Path) -> None:
 @pytest.mark.slow
 def test_an_installation_has_them_too(tmp_path: Path) -> None:
     checkout, source, installed = own_folder().parent, tmp_path / "source", tmp_path / "installed"
-    for name in ("profiler_agent", "searcher", "device_profiles"):
+    for name in ("profiler_agent", "searcher", "device_profiles", "luts"):
         shutil.copytree(checkout / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(checkout / name, source / name)
@@ -184,3 +184,5 @@ def test_an_installation_has_them_too(tmp_path: Path) -> None:
         text=True,
     )
     assert result.stdout.split() == [str(installed / "device_profiles" / f"{name}.toml") for name in SHIPPED]
+    shipped = sorted(file.name for file in (checkout / "luts").iterdir())
+    assert sorted(file.name for file in (installed / "luts").iterdir() if file.name != "__pycache__") == shipped

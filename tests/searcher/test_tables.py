@@ -179,6 +179,10 @@ def spoiled(**changes: Any) -> str:
         (with_entry(energy_mj=0), "entries.b: an energy is positive, not 0.0 mj"),
         (with_entry(numerical_error=-0.1), "entries.b: a numerical error is a norm, not -0.1"),
         (with_entry(numerical_error="inf"), "entries.b: a numerical error is a norm, not inf"),
+        (spoiled(sentinel_ms="nan"), "it holds a number that is not finite"),
+        (spoiled(noise_floor_pct="-inf"), "it holds a number that is not finite"),
+        (spoiled(space="\ud800"), "it holds a text that is not Unicode"),
+        (spoiled(entries={"\udfff": TABLE_DOCUMENT.dump(small_table())["entries"][SPACE.stem.key]}), "not Unicode"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str) -> None:
@@ -187,6 +191,12 @@ def test_what_is_no_table_is_refused_in_one_sentence(tmp_path: Path, text: str, 
     with pytest.raises(BadInputError, match=complaint) as caught:
         TABLE_DOCUMENT.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_is_no_unicode_is_never_written(tmp_path: Path) -> None:
+    with pytest.raises(SearcherError, match="it holds a text that is not Unicode"):
+        TABLE_DOCUMENT.save(replace(small_table(), space="\udcff"), tmp_path / "table.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_json_cannot_say_is_never_written(tmp_path: Path) -> None:

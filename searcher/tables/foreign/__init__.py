@@ -1,0 +1,1 @@
+"""Tables and latencies that others published, read without trusting them."""
