@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
@@ -22,7 +23,11 @@ _RMI, _EVOLUTION = RmiSettings(), EvolutionSettings()
 
 
 def command(
-    lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
+    lut: Annotated[Path | None, typer.Option(help="Lookup table of the device.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Calibration of such a table, instead of it.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Keep the limit with this probability, such as 0.95; takes a calibration.")
+    ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="The limit; none takes the middle of the predicted range.")
     ] = None,
@@ -41,13 +46,14 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Search and write every candidate, ranked."""
-    options.require_other_file(out, lut)
+    source = _source(lut, calibration)
+    options.require_other_file(out, source)
     options.require_positive("--max-latency-ms", max_latency_ms)
     options.require_positive("--budget-s", budget_s)
     searched = space_named(space, cells)
     if not isinstance(searched, NasBench201):
         raise BadInputError(f"GA+RMI scores networks of nasbench201 alone: it cannot search {space}")
-    table = TABLE_DOCUMENT.load(lut)
+    table = CALIBRATION_DOCUMENT.load(source) if calibration is not None else TABLE_DOCUMENT.load(source)
     SEARCH_DOCUMENT.require_writable(out)
     request = SearchRequest(
         space=searched,
@@ -59,6 +65,7 @@ def command(
         rmi=RmiSettings(steps=steps, batch_size=batch_size, seed=seed),
         evolution=EvolutionSettings(population=population, generations=generations, seed=seed),
         deadline_s=budget_s,
+        confidence=confidence,
     )
     result = show.run(search_space(request))
     SEARCH_DOCUMENT.save(result, out)
@@ -67,3 +74,11 @@ def command(
     else:
         show.result(terminal.search_result(result))
         show.result(f"wrote {out}")
+
+
+def _source(lut: Path | None, calibration: Path | None) -> Path:
+    """Return the one file that prices come from."""
+    given = [file for file in (lut, calibration) if file is not None]
+    if len(given) != 1:
+        raise BadInputError("prices come from one file: give --lut TABLE or --calibration FILE")
+    return given[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from profiler_agent.records import TableKey
 from searcher.documents import Document
 from searcher.errors import SearcherError
-from searcher.spaces.fusion import Fusion
+from searcher.spaces.fusion import PRODUCERS, Fusion
 from searcher.tables.network_latencies import NetworkLatency
 
 SCHEMA_VERSION = 1
@@ -30,6 +30,16 @@ class ReluRule:
     into: tuple[str, ...]
     explained: int
     networks: int
+
+    def __post_init__(self) -> None:
+        """Refuse a rule about what there is not.
+
+        Raises:
+            ValueError: nothing in a network produces values in that way.
+        """
+        unknown = set(self.into) - set(PRODUCERS)
+        if unknown:
+            raise ValueError(f"a ReLU becomes part of {', '.join(PRODUCERS)}, not of {min(unknown)!r}")
 
     @property
     def fusion(self) -> Fusion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +71,10 @@ class LatencyRange:
     def middle_ms(self) -> float:
         """The middle of the range."""
         return (self.low_ms + self.high_ms) / 2
+
+    def times(self, ratio: float) -> LatencyRange:
+        """Return the range of what is the same multiple of every latency, such as an upper bound."""
+        return replace(self, low_ms=self.low_ms * ratio, high_ms=self.high_ms * ratio)
 
     def require_possible(self, limit_ms: float) -> None:
         """Raise ImpossibleLimitError, with the minimum possible, for a limit below the range."""
