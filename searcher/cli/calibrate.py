@@ -24,7 +24,7 @@ def command(
     classes: options.Classes = None,
     image_size: options.ImageSize = None,
     networks: Annotated[int, typer.Option(min=1, help="Whole networks to fit to, chosen to be informative.")] = FITTED,
-    held_out: Annotated[int, typer.Option(min=19, help="Random networks that judge the fit.")] = HELD_OUT,
+    held_out: Annotated[int, typer.Option(help="Random networks that judge the fit.")] = HELD_OUT,
     profile: options.ProfileName = None,
     python: options.Python = None,
     runtime_from: options.RuntimeFrom = None,

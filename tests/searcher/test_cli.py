@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,46 +22,10 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.workflows.profile_space import ProfileRequest
 from searcher.workflows.progress import Work
 from tests.searcher.builders import KEY, table
+from tests.searcher.command_line import Outcome, Run, assert_one_sentence
 
 SPACE = NasBench201()
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def searcher(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-    yield Run(capsys)
-    signal.signal(signal.SIGTERM, before)
-
-
-@dataclass(frozen=True)
-class Run:
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *arguments: str | Path) -> Outcome:
-        with pytest.raises(SystemExit) as exit_info:
-            application.run([str(argument) for argument in arguments])
-        captured = self.capsys.readouterr()
-        code = exit_info.value.code
-        assert isinstance(code, int)
-        return Outcome(code, captured.out, captured.err)
-
-
-def assert_one_sentence(outcome: Outcome, status: int, part: str) -> None:
-    assert outcome.status == status, outcome.err
-    assert part in outcome.err
-    last = outcome.err.strip().splitlines()[-1]
-    assert last.startswith("searcher: ")
-    assert part in last
-    assert "Traceback" not in outcome.err
 
 
 @pytest.fixture

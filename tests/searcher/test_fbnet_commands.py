@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 import pytest
 
-from searcher.cli import application, show
+from searcher.cli import show
 from searcher.cost_models.block_sum import BlockSum
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
@@ -23,32 +21,14 @@ from searcher.workflows.profile_space import ProfileRequest, profile_space
 from searcher.workflows.progress import Work
 from tests.fakes import FakeTransport
 from tests.searcher.builders import QUICK, agent_program
+from tests.searcher.command_line import Run
 
 SPACE, TINY = FBNet(), FBNet(image_size=8, classes=3)
 TINY_OPTIONS = ("--space", "fbnet", "--image-size", "8", "--classes", "3")
 CHAIN = "7-8-1-8-4-8-8-8-7-4-1-4-7-3-2-7-3-2-4-2-4-5"
 
-Command = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def searcher(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """The command in this process: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_info:
-            application.run(arguments)
-        captured = capsys.readouterr()
-        assert isinstance(exit_info.value.code, int)
-        return exit_info.value.code, captured.out, captured.err
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
-
-
-def test_blocks_of_the_space_and_of_a_chain(searcher: Command) -> None:
+def test_blocks_of_the_space_and_of_a_chain(searcher: Run) -> None:
     status, out, _ = searcher("blocks", "--space", "fbnet", "--json")
     assert status == 0
     assert list(json.loads(out)["blocks"]) == [block.key for block in SPACE.all_blocks()]
@@ -62,7 +42,7 @@ def test_blocks_of_the_space_and_of_a_chain(searcher: Command) -> None:
     assert "layers: k5_e6 skip k3_e1_g2 skip " in searcher("blocks", CHAIN, "--space", "fbnet")[1]
 
 
-def test_sizes_are_those_that_are_asked_for(searcher: Command) -> None:
+def test_sizes_are_those_that_are_asked_for(searcher: Run) -> None:
     large = json.loads(searcher("blocks", "--space", "fbnet", "--image-size", "224", "--classes", "7", "--json")[1])
     assert list(large["blocks"]) == [block.key for block in FBNet(image_size=224, classes=7).all_blocks()]
     cells = json.loads(searcher("blocks", "--image-size", "16", "--classes", "7", "--json")[1])
@@ -86,7 +66,7 @@ def test_sizes_are_those_that_are_asked_for(searcher: Command) -> None:
     ],
 )
 def test_what_cannot_be_is_one_sentence(
-    searcher: Command, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+    searcher: Run, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     status, out, err = searcher(*arguments)
     assert (status, out) == (2, "")
@@ -96,7 +76,7 @@ def test_what_cannot_be_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_writes_a_network(searcher: Command, tmp_path: Path) -> None:
+def test_export_writes_a_network(searcher: Run, tmp_path: Path) -> None:
     status, _, err = searcher("export", CHAIN, *TINY_OPTIONS, "--out", "net.onnx")
     assert status == 0, err
     graph = onnx.load(tmp_path / "net.onnx").graph
@@ -108,7 +88,7 @@ def test_export_writes_a_network(searcher: Command, tmp_path: Path) -> None:
     assert [node.op_type for node in graph.node].count("Conv") == convolutions
 
 
-def test_profile_and_jobs_export_take_the_space(searcher: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_and_jobs_export_take_the_space(searcher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
     def refuse_request(request: ProfileRequest) -> Work[LookupTable]:

@@ -19,7 +19,7 @@ from searcher.history.history import History
 from searcher.history.job_record import State
 from searcher.reports.jobs import age
 from searcher.tables.plan import Plan
-from tests.searcher.test_cli import Outcome, Run, assert_one_sentence
+from tests.searcher.command_line import Outcome, Run, assert_one_sentence
 
 PLAN = Plan(
     "0123456789abcdef",

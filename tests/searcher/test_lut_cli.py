@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +13,10 @@ from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.tables.network_latencies import NETWORKS_DOCUMENT
 from tests.searcher.builders import KEY
+from tests.searcher.command_line import Run, assert_one_sentence
 from tests.searcher.measured_tables import BLOCKS, by_place, measured_table
-from tests.searcher.test_cli import Run, assert_one_sentence
 from tests.searcher.test_hw_nas_bench import CELLS, benchmark
 from tests.searcher.test_lut_import import PROXYLESS
-
-
-@pytest.fixture
-def searcher(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-    yield Run(capsys)
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -41,7 +31,7 @@ def tables(tmp_path: Path) -> tuple[Path, Path]:
 def test_diff_tells_the_block_and_takes_an_exit_status_only_if_asked(searcher: Run, tables: tuple[Path, Path]) -> None:
     outcome = searcher("lut", "diff", *tables)
     assert outcome.status == 0
-    assert "1 of 17 blocks changed beyond their intervals, 16 did not, 0 cannot be decided" in outcome.out
+    assert "1 of 20 blocks changed beyond their intervals, 19 did not, 0 cannot be decided" in outcome.out
     assert BLOCKS[3] in outcome.out
     assert "+100.00" in outcome.out
     assert "no drift of all blocks together" in outcome.out
@@ -64,10 +54,10 @@ def test_merge_writes_a_table_that_is_whole_and_valid(searcher: Run, tmp_path: P
     measured_table(tmp_path / "b.json", blocks=BLOCKS[4:])
     outcome = searcher("lut", "merge", "a.json", "b.json", "--out", "whole.json")
     assert outcome.status == 0, outcome.err
-    assert "wrote whole.json: 17 blocks of 2 tables" in outcome.out
+    assert "wrote whole.json: 20 blocks of 2 tables" in outcome.out
     assert searcher("lut", "validate", "whole.json").status == 0
     shown = searcher("lut", "show", "whole.json")
-    assert "merged from a.json (5), b.json (12)" in shown.out
+    assert "merged from a.json (5), b.json (15)" in shown.out
     assert_one_sentence(searcher("lut", "merge", "a.json", "b.json", "--out", "whole.json"), 2, "is there already")
     assert_one_sentence(searcher("lut", "merge", "a.json", "b.json", "--out", "a.json"), 2, "would replace the input")
     again = searcher("lut", "merge", "a.json", "b.json", "--out", "whole.json", "--overwrite", "--json")
@@ -124,11 +114,11 @@ def test_names_in_a_file_do_nothing_to_the_terminal(searcher: Run, tables: tuple
 
 def test_a_table_goes_to_csv_and_back(searcher: Run, tables: tuple[Path, Path]) -> None:
     one, _ = tables
-    assert "wrote one.csv: 17 rows" in searcher("lut", "export", one, "--out", "one.csv").out
+    assert "wrote one.csv: 20 rows" in searcher("lut", "export", one, "--out", "one.csv").out
     assert_one_sentence(searcher("lut", "export", one, "--out", "one.csv"), 2, "one.csv is there already")
     assert_one_sentence(searcher("lut", "export", one, "--out", "one.txt"), 2, "takes FILE.csv or FILE.parquet")
     outcome = searcher("lut", "import", "one.csv", "--format", "csv", "--out", "back.json")
-    assert outcome.out == "wrote back.json: latencies of 17 blocks of nasbench201 on local\n"
+    assert outcome.out == "wrote back.json: latencies of 20 blocks of nasbench201 on local\n"
     assert TABLE_DOCUMENT.load(Path("back.json")).entries == TABLE_DOCUMENT.load(one).entries
     assert searcher("lut", "diff", one, "back.json", "--exit-code").status == 0
 
