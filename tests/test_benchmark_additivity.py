@@ -62,14 +62,8 @@ def test_the_worse_runtime_counts_in_each_figure() -> None:
         return {"coverage": coverage, "median_bound_pct": bound, "models": {"calibrated": calibrated}}
 
     told = summary({"a": one(0.8, 0.9, 2.0, 0.99, 3.0), "b": one(0.7, 0.95, 1.0, 0.9, 4.0)})
-    assert told == {
-        "within_5": 0.7,
-        "within_10": 0.8,
-        "tau": 0.9,
-        "mape": 2.0,
-        "coverage": 0.9,
-        "median_bound_pct": 4.0,
-    }
+    assert told.pop("within_10") == pytest.approx(0.8)
+    assert told == {"within_5": 0.7, "tau": 0.9, "mape": 2.0, "coverage": 0.9, "median_bound_pct": 4.0}
     assert summary({"a": one(0.8, None, 2.0, 0.99, 3.0)})["tau"] == -1.0
 
 
