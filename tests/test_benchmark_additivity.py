@@ -35,7 +35,22 @@ def measured(factor: float, noise_pct: float = 0.0) -> Measured:
     fitted, held_out = networks(10, 1), networks(20, 2)
     fit = fit_table(SPACE, TABLE, fitted, held_out)
     made = Calibration(
-        *("nasbench201", 5, "local", "", KEY, "", None, fit.relus, fit.scales, fit.block_ms, fitted, fit.held_out, None)
+        *(
+            "nasbench201",
+            5,
+            "local",
+            "",
+            KEY,
+            "",
+            None,
+            fit.relus,
+            fit.scales,
+            fit.slopes,
+            fit.block_ms,
+            fitted,
+            fit.held_out,
+            None,
+        )
     )
     return Measured(TABLE, made, networks(40, 3))
 

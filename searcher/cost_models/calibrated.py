@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +112,9 @@ class Prices:
     members: Floats
 
     @classmethod
-    def of(cls, space: SearchSpace, table: LookupTable, fusion: Fusion) -> Prices:
+    def of(
+        cls, space: SearchSpace, table: LookupTable, fusion: Fusion, slopes: Mapping[str, float] | None = None
+    ) -> Prices:
         """Take every block of a space from a table.
 
         What all networks have in common (the call, stem, reductions and head) is one group; the others are grouped by
@@ -121,6 +124,7 @@ class Prices:
             space: of the table.
             table: of its blocks.
             fusion: what the runtime does with ReLUs.
+            slopes: price of blocks, by key, that alone would mislead: what one more adds to a chain, in ms.
 
         Raises:
             BadInputError: the table is of another space.
@@ -130,7 +134,10 @@ class Prices:
         named = [FIXED if fixed else _group(block) for block, fixed in zip(space.all_blocks(), shared, strict=True)]
         groups = tuple(dict.fromkeys(named))
         members = np.array([[float(name == group) for name in named] for group in groups])
-        return cls(executed_by(space, fusion), BlockSum(space, table).block_ms, groups, members)
+        block_ms = BlockSum(space, table).block_ms
+        for column, block in enumerate(space.all_blocks()):
+            block_ms[column] = (slopes or {}).get(block.in_dtype(table.key.precision).key, block_ms[column])
+        return cls(executed_by(space, fusion), block_ms, groups, members)
 
     def parts_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:
         """Return (n, groups) what each group adds to networks, in ms, of (n, genes) integer encodings."""

@@ -84,6 +84,7 @@ class Calibration:
         sentinel_ms: latency of the agent's sentinel when the table was measured, in ms; None if unknown.
         relus: what the runtime does with them; None for a space whose blocks begin with none.
         scales: factor of each group of blocks.
+        slopes: what one more of a block adds to a row of its like, in ms, where it costs more alone; by its key.
         block_ms: what one more block of each key costs in a network, in ms; the call's entry is the whole call.
         fitted: networks that the factors were fitted to; latency by the architecture's text.
         held_out: networks that judge them.
@@ -99,6 +100,7 @@ class Calibration:
     sentinel_ms: float | None
     relus: ReluRule | None
     scales: Mapping[str, float]
+    slopes: Mapping[str, float]
     block_ms: Mapping[str, float]
     fitted: Mapping[str, NetworkLatency]
     held_out: HeldOut
@@ -113,7 +115,9 @@ class Calibration:
         """
         if not all(0 < ratio < math.inf for ratio in self.held_out.ratios):
             raise ValueError("ratios of measured to predicted latency are positive")
-        if not all(math.isfinite(number) for number in (*self.scales.values(), *self.block_ms.values())):
+        if not all(
+            math.isfinite(number) for number in (*self.scales.values(), *self.slopes.values(), *self.block_ms.values())
+        ):
             raise ValueError("scales and costs are finite")
 
     def require_additive(self) -> None:

@@ -12,6 +12,7 @@ from searcher.cost_models.agreement import error_pct, kendall_tau
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibrated import Floats, Prices
 from searcher.cost_models.calibration import HeldOut, ReluRule
+from searcher.cost_models.chains import slopes_ms
 from searcher.cost_models.cost_model import linear_latencies_ms
 from searcher.cost_models.fusing import Seen, read_fusion
 from searcher.spaces.fusion import UNFUSED
@@ -30,6 +31,7 @@ class Fit:
 
     relus: ReluRule | None
     scales: Mapping[str, float]
+    slopes: Mapping[str, float]
     block_ms: Mapping[str, float]
     held_out: HeldOut
     refused: str | None
@@ -40,6 +42,7 @@ def fit_table(
     table: LookupTable,
     fitted: Mapping[str, NetworkLatency],
     held_out: Mapping[str, NetworkLatency],
+    chains: Mapping[str, NetworkLatency] | None = None,
 ) -> Fit:
     """Fit a table to networks, and hold the fit against others.
 
@@ -48,13 +51,15 @@ def fit_table(
         table: of the space's blocks.
         fitted: networks to fit to, by the architecture's text.
         held_out: networks that the fit does not see.
+        chains: rows of copies of blocks that mislead alone, by their names.
 
     Raises:
         BadInputError: the table is of another space, or a text is no architecture of the space.
         MissingBlockError: the table lacks a block.
     """
     relus = _relu_rule(space, {**fitted, **held_out})
-    prices = Prices.of(space, table, UNFUSED if relus is None else relus.fusion)
+    slopes = slopes_ms(chains or {})
+    prices = Prices.of(space, table, UNFUSED if relus is None else relus.fusion, slopes)
     scales = prices.fit(_genotypes(space, fitted), _latencies(fitted))
     block_ms = prices.scaled(scales)
     predicted_ms = linear_latencies_ms(prices.space, block_ms, _genotypes(space, held_out))
@@ -64,6 +69,7 @@ def fit_table(
     return Fit(
         relus=relus,
         scales=dict(zip(prices.groups, map(float, scales), strict=True)),
+        slopes=slopes,
         block_ms=dict(zip(keys, map(float, block_ms), strict=True)),
         held_out=judged,
         refused=_reason_to_refuse(judged, float(predicted_ms.min())),

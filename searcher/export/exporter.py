@@ -123,6 +123,29 @@ class Exporter:
             folder,
         )
 
+    def export_chain(self, spec: BlockSpec, copies: int, folder: Path) -> ExportedModel:
+        """Write copies of a block in a row, each with weights of its own; the name is `chain_name`'s.
+
+        Args:
+            spec: a block that is `repeatable`.
+            copies: how many.
+            folder: where exported files are kept and looked for.
+
+        Raises:
+            BadInputError: the block is not repeatable, the folder cannot be written or read, or no activations fit.
+            SearcherError: the file computes no finite numbers.
+        """
+        if not spec.repeatable:
+            raise BadInputError(f"the output of {spec.key} does not fit its input: there is no chain of it")
+        name = f"{spec.in_dtype(self.dtype).key}*{copies}"
+        return export_cached(
+            name,
+            self._recipe(name),
+            lambda: nn.Sequential(*(build_block(spec.in_dtype(FP32)) for _ in range(copies))),
+            lambda module, path: self._write(module, spec.input_shapes, path, name),
+            folder,
+        )
+
     def export_network(self, space: SearchSpace, architecture: Architecture, folder: Path) -> ExportedModel:
         """Write a whole network with random weights; its name is the architecture's text.
 

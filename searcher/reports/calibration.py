@@ -36,6 +36,8 @@ def conclusion(made: Calibration) -> str:
             f"ReLUs of one value are {'one' if relus.merges else 'several'}, and part of {into} before them: explains "
             f"{relus.explained} of {relus.networks} graphs{used}"
         )
+    if made.slopes:
+        lines.append(f"{len(made.slopes)} kinds of blocks convert layouts alone: priced by what they add to a row")
     if made.refused is None:
         above_pct = 100 * (upper_ratio(judged.ratios, _CONFIDENCE) - 1)
         lines.append(f"measured latencies stay below the prediction and {above_pct:.1f}% with a confidence of 95%")

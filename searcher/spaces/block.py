@@ -35,6 +35,9 @@ Shape = tuple[int, int, int, int]
 FP32, FP16, INT8 = "fp32", "fp16", "int8"
 DTYPES = (FP32, FP16, INT8)
 
+# Operations whose output has the rank of their input.
+_REPEATABLE = ("conv_bn", "relu_conv_bn", "avg_pool", "mbconv")
+
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -108,6 +111,13 @@ class BlockSpec:
         if self.hidden_channels is None:
             raise BadInputError(f"The block {self.key} does not tell its hidden channels.")
         return self.hidden_channels
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its output can be the input of another such block: one input, and an output of the same shape."""
+        keeps_size = self.stride == 1 and 2 * self.padding == self.kernel - 1
+        keeps_channels = self.output_channels == self.input_shapes[0][1]
+        return self.operation in _REPEATABLE and len(self.input_shapes) == 1 and keeps_size and keeps_channels
 
     def in_dtype(self, dtype: str) -> BlockSpec:
         """Return the same block computed with other numbers."""

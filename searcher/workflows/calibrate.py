@@ -12,6 +12,7 @@ import numpy as np
 from searcher.artifacts import sha256_of
 from searcher.cost_models.calibrated import CalibratedModel, Prices, cells_of
 from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.chains import LONG, SHORT, misleading_blocks
 from searcher.cost_models.conformal import networks_for
 from searcher.cost_models.edge_additive import EdgeAdditive, gap
 from searcher.cost_models.fit import fit_table
@@ -93,6 +94,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
     """
     table = TABLE_DOCUMENT.load(request.table)
     fitted, held_out = choose_networks(request, table)
+    chained = misleading_blocks(request.space, table)
     wanted = NetworksRequest(
         space=request.space,
         architectures=[*fitted, *held_out],
@@ -101,10 +103,12 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         settings=settings_of_key(table.key, table.sentinel_ms, request.precision_pct, request.rounds, request.samples),
         budget_s=request.budget_s,
         data=request.data,
+        chains=[(block, copies) for block in chained for copies in (SHORT, LONG)],
     )
     measured = (yield from measure_networks(wanted, connect)).latencies()
     shown_to_fit, hidden = (_of(request.space, measured, part) for part in (fitted, held_out))
-    fit = fit_table(request.space, table, shown_to_fit, hidden)
+    chains = {name: one for name, one in measured.items() if name not in shown_to_fit and name not in hidden}
+    fit = fit_table(request.space, table, shown_to_fit, hidden, chains)
     made = Calibration(
         space=request.space.name,
         export_cells=cells_of(request.space),
@@ -115,6 +119,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         sentinel_ms=table.sentinel_ms,
         relus=fit.relus,
         scales=fit.scales,
+        slopes=fit.slopes,
         block_ms=fit.block_ms,
         fitted=shown_to_fit,
         held_out=fit.held_out,

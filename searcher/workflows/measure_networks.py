@@ -15,6 +15,7 @@ from searcher.devices.link import Link
 from searcher.devices.prepare import python_setup
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
+from searcher.spaces.block import BlockSpec
 from searcher.spaces.space import SearchSpace
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.prepare_device import meet_device
@@ -31,6 +32,7 @@ class NetworksRequest:
     Attributes:
         architectures: different ones, at least one.
         key: of the table that the networks are compared with: they are measured under its conditions or not at all.
+        chains: blocks to measure in rows of so many copies, too.
         settings: of the measuring, as `settings_of_key` makes them.
         budget_s: seconds after which no new round of measuring starts; None for no bound.
         data: images that networks of other numbers than fp32 are calibrated on.
@@ -43,17 +45,18 @@ class NetworksRequest:
     settings: Settings
     budget_s: float | None = None
     data: str = "digits"
+    chains: Sequence[tuple[BlockSpec, int]] = ()
 
 
 @dataclass(frozen=True)
 class MeasuredNetworks:
-    """Networks that were measured, under the architectures' texts, and the files that were."""
+    """Networks that were measured, under the architectures' texts, chains under their names, and the files."""
 
     result: JobResult
     models: Sequence[ExportedModel]
 
     def latencies(self) -> dict[str, NetworkLatency]:
-        """Return the latency of each network by the architecture's text."""
+        """Return the latency of each network, by the architecture's text, and of each chain."""
         hashes = {model.name: model.sha256 for model in self.models}
         target_pct = self.result.hello.settings.target_half_width_pct
         return {
@@ -96,11 +99,11 @@ def measure_networks(request: NetworksRequest, connect: Connect) -> Work[Measure
 def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:
     space, settings = request.space, request.settings
     exporter = prepare_exporter(space, settings.runtime, settings.precision, request.data)
-    models = []
+    models, folder = [], cache_folder() / "exports"
     for done, architecture in enumerate(request.architectures, start=1):
-        models.append(exporter.export_network(space, architecture, cache_folder() / "exports"))
+        models.append(exporter.export_network(space, architecture, folder))
         yield Progress("export networks", done, len(request.architectures))
-    return models
+    return models + [exporter.export_chain(block, copies, folder) for block, copies in request.chains]
 
 
 def settings_of_key(

@@ -13,18 +13,20 @@ import pytest
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration, NotAdditiveError
+from searcher.cost_models.chains import misleading_blocks
 from searcher.cost_models.cost_model import latency_range
 from searcher.cost_models.fit import Fit, fit_table
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
+from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.fusion import UNFUSED, Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable, MissingBlockError
 from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks
 from tests.fakes import FakeTransport
 from tests.searcher.builders import KEY, agent_program
-from tests.searcher.calibrations import RULE, SCALES, SPACE, TABLE, network_ms, networks
+from tests.searcher.calibrations import RULE, SCALES, SPACE, TABLE, block_ms, network_ms, networks
 
 
 def fitted(latency_ms: Callable[[Architecture], float], fusion: Fusion = RULE, held_out: int = 20) -> Fit:
@@ -42,6 +44,7 @@ def calibration(fit: Fit) -> Calibration:
         sentinel_ms=0.08,
         relus=fit.relus,
         scales=fit.scales,
+        slopes=fit.slopes,
         block_ms=fit.block_ms,
         fitted=networks(10, 1, network_ms()),
         held_out=fit.held_out,
@@ -220,3 +223,35 @@ def test_a_spoilt_file_is_refused(tmp_path: Path, place: tuple[str, ...], value:
     else:
         with pytest.raises(BadInputError, match=complaint):
             CALIBRATION_DOCUMENT.parse(text, "c.json")
+
+
+def test_blocks_that_convert_layouts_alone_are_priced_by_rows_of_them(tmp_path: Path) -> None:
+    key = SPACE.cell_block("nor_conv_3x3", 1).key
+    alone = TABLE.entries[key]
+    converting = replace(alone, median_ms=alone.median_ms + 0.5, operations=("Relu", "ReorderInput", "Conv"))
+    misled = replace(TABLE, entries={**TABLE.entries, key: replace(converting, interval_ms=(0.1, 1.0))})
+    TABLE_DOCUMENT.save(misled, tmp_path / "table.json")
+    exact = BlockSum(SPACE, TABLE)
+    own_ms = alone.median_ms - block_ms(CALL_OVERHEAD)
+
+    def latency_ms(name: str) -> float:
+        block, star, copies = name.rpartition("*")
+        if not star:
+            return exact.latency_ms(SPACE.parse(name))
+        assert block == key
+        return 0.5 + block_ms(CALL_OVERHEAD) + int(copies) * own_ms
+
+    made = run(tmp_path / "table.json", latency_ms)
+    assert made.slopes == {key: pytest.approx(own_ms, rel=1e-3)}
+    assert made.held_out.mape < 0.1
+    assert made.held_out.raw_mape > 50
+    assert set(made.fitted) | set(made.held_out.networks) <= {SPACE.format(one) for one in SPACE.architectures()}
+
+
+def test_only_what_converts_is_measured_in_rows() -> None:
+    assert misleading_blocks(SPACE, TABLE) == ()
+    every = {key: replace(entry, operations=("Conv", "ReorderOutput")) for key, entry in TABLE.entries.items()}
+    chained = misleading_blocks(SPACE, replace(TABLE, entries=every))
+    # Nine operations of the cells; sums take two inputs, and the others do not keep their shape.
+    assert len(chained) == 9
+    assert {block.operation for block in chained} == {"relu_conv_bn", "avg_pool"}
