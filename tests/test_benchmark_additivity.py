@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.additivity import Measured, Plan, figures, fitted_line, summary, unseen
+from benchmarks.additivity import Measured, Plan, by_third, figures, fitted_line, live, summary, unseen
 from searcher.cost_models.block_sum import BlockSum
-from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.fit import fit_table
+from searcher.spaces.counts import block_macs
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.calibrate import drawn_networks
-from tests.searcher.builders import KEY, table
+from tests.searcher.builders import table
 from tests.searcher.calibrations import block_ms
+from tests.searcher.test_calibrate import calibration
 
 SPACE = NasBench201()
 TABLE = table(SPACE, block_ms)
-PLAN = Plan(40, 5, 1.0, 1.0, 1.0, Path())
+PLAN = Plan(40, 5, 0, 1.0, 1.0, 1.0, Path())
 
 
 def measured(factor: float, noise_pct: float = 0.0) -> Measured:
@@ -30,27 +31,15 @@ def measured(factor: float, noise_pct: float = 0.0) -> Measured:
     def networks(count: int, seed: int) -> dict[str, NetworkLatency]:
         drawn = drawn_networks(SPACE, count, np.random.default_rng(seed))
         noisy = {one: factor * exact.latency_ms(one) * np.exp(generator.normal(0, noise_pct / 100)) for one in drawn}
-        return {SPACE.format(one): NetworkLatency(float(ms), (0.99 * ms, 1.01 * ms)) for one, ms in noisy.items()}
+        return {
+            SPACE.format(one): NetworkLatency(float(ms), (0.99 * ms, 1.01 * ms), True, confidence=0.96)
+            for one, ms in noisy.items()
+        }
 
     fitted, held_out = networks(10, 1), networks(20, 2)
     fit = fit_table(SPACE, TABLE, fitted, held_out)
-    made = Calibration(
-        *(
-            "nasbench201",
-            5,
-            "local",
-            "",
-            KEY,
-            "",
-            None,
-            fit.relus,
-            fit.scales,
-            fit.slopes,
-            fit.block_ms,
-            fitted,
-            fit.held_out,
-            None,
-        )
+    made = replace(
+        calibration(fit), export_cells=5, fitted=fitted, scales=fit.scales, block_ms=fit.block_ms, refused=None
     )
     return Measured(TABLE, made, networks(40, 3))
 
@@ -61,7 +50,9 @@ def test_figures_compare_all_models_on_the_same_networks() -> None:
     assert 0 < told["median_bound_pct"] < 10
     assert told["median_half_width_pct"] == pytest.approx(1.0)
     models = told["models"]
-    assert set(models) == {"calibrated", "raw_sum", "flops_fitted", "parameters_fitted"}
+    lines = {"flops_fitted", "parameters_fitted", "live_flops_fitted", "live_parameters_fitted"}
+    assert set(models) == {"calibrated", "raw_sum", *lines}
+    assert (told["without_an_interval"], told["not_converged"], len(told["mape_pct_by_third"])) == (0, 0, 3)
     assert models["raw_sum"]["mape_pct"]["value"] == pytest.approx(100 * (1 - 1 / 1.3), abs=1.0)
     assert models["calibrated"]["mape_pct"]["value"] < 5 < models["flops_fitted"]["mape_pct"]["value"]
 
@@ -99,3 +90,23 @@ def test_lines_are_fitted_in_relative_terms() -> None:
     line = fitted_line(SPACE.macs, known)
     other = drawn_networks(SPACE, 1, np.random.default_rng(8))[0]
     assert line(other) == pytest.approx(0.5 + SPACE.macs(other) / 1e8)
+
+
+def test_a_refused_calibration_is_told_instead_of_figures() -> None:
+    sound = measured(1.0)
+    refused = replace(sound, calibration=replace(sound.calibration, refused="sums do not hold"))
+    told = figures(refused, seed=1)
+    assert told == {"refused": "sums do not hold"}
+    assert summary({"a": told, "b": figures(sound, seed=1)}) == {}
+
+
+def test_what_is_dead_is_no_live_size() -> None:
+    dead = SPACE.parse("|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|")
+    same = SPACE.parse("|none~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|")
+    assert SPACE.macs(dead) > SPACE.macs(same)
+    assert live(dead, block_macs) == live(same, block_macs) == SPACE.macs(same)
+
+
+def test_errors_are_told_by_thirds_of_latency() -> None:
+    measured_ms = {"a": 1.0, "b": 2.0, "c": 4.0}
+    assert by_third(measured_ms, {"a": 1.1, "b": 2.0, "c": 3.0}) == pytest.approx([10.0, 0.0, 25.0])

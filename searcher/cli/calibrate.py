@@ -9,11 +9,12 @@ import typer
 
 from searcher.cli import options, show
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
+from searcher.cost_models.conformal import networks_for
 from searcher.devices.device import LOCAL, Device
 from searcher.reports import calibration
 from searcher.spaces.catalogue import space_named
-from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.calibrate import FITTED, HELD_OUT, CalibrateRequest, calibrate
+from searcher.tables.lookup_table import TABLE_DOCUMENT, require_same_key
+from searcher.workflows.calibrate import CONFIDENCE, FITTED, HELD_OUT, CalibrateRequest, calibrate
 
 
 def command(
@@ -24,7 +25,10 @@ def command(
     classes: options.Classes = None,
     image_size: options.ImageSize = None,
     networks: Annotated[int, typer.Option(min=1, help="Whole networks to fit to, chosen to be informative.")] = FITTED,
-    held_out: Annotated[int, typer.Option(help="Random networks that judge the fit.")] = HELD_OUT,
+    held_out: Annotated[
+        int | None, typer.Option(help=f"Random networks that judge the fit; {HELD_OUT}, or more for a --confidence.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the bound that they must suffice for.")] = CONFIDENCE,
     profile: options.ProfileName = None,
     python: options.Python = None,
     runtime_from: options.RuntimeFrom = None,
@@ -38,12 +42,15 @@ def command(
     samples: options.Samples = CalibrateRequest.samples,
     seed: options.Seed = 0,
     budget_s: options.Budget = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace also a calibration of another key.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Measure whole networks and fit the table to them; exit with 1 if sums of blocks do not hold on the device."""
     options.require_other_file(out, lut)
     options.require_positive("--budget-s", budget_s)
     table = TABLE_DOCUMENT.load(lut)
+    if out.is_file() and not overwrite:
+        require_same_key(CALIBRATION_DOCUMENT.load(out).table_key, table.key)
     CALIBRATION_DOCUMENT.require_writable(out)
     request = CalibrateRequest(
         space=space_named(table.space, cells, classes, image_size),
@@ -59,7 +66,8 @@ def command(
             accept_new_host_key=accept_new_host_key,
         ),
         fitted=networks,
-        held_out=held_out,
+        held_out=max(HELD_OUT, networks_for(confidence)) if held_out is None else held_out,
+        confidence=confidence,
         seed=seed,
         precision_pct=precision,
         rounds=rounds,

@@ -45,6 +45,11 @@ class BlockSum:
         self._block_ms = np.array([self._own_ms.get(block, self._call_ms) for block in keys])
 
     @property
+    def space(self) -> SearchSpace:
+        """The space whose blocks are priced."""
+        return self._space
+
+    @property
     def block_ms(self) -> NDArray[np.float64]:
         """(B,) what one execution of each of the space's `all_blocks()` adds, in ms; the call stands for itself."""
         return self._block_ms.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.chains import lost_relus
 from searcher.cost_models.conformal import upper_ratio
 from searcher.cost_models.cost_model import linear_latencies_ms
 from searcher.cost_models.fitting import fit_scales
@@ -26,14 +28,11 @@ from searcher.tables.lookup_table import LookupTable, MissingBlockError
 Floats = NDArray[np.float64]
 
 FIXED = "fixed"
+NO_SLOPES: Mapping[str, float] = MappingProxyType({})
 
 
 class CalibratedModel:
-    """Predicts latency, and bounds it; fits `LinearCostModel`.
-
-    Attributes:
-        space: as the runtime executes it: the counts of its blocks are those that the prices are for.
-    """
+    """Predicts latency, and bounds it; fits `LinearCostModel` and `BoundedCostModel`."""
 
     def __init__(self, space: SearchSpace, calibration: Calibration) -> None:
         """Take a calibration of the very space.
@@ -47,7 +46,7 @@ class CalibratedModel:
         if wanted != given:
             raise BadInputError(f"the calibration is of {_named(*wanted)}, not of {_named(*given)}")
         calibration.require_additive()
-        self.space = executed_by(space, UNFUSED if calibration.relus is None else calibration.relus.fusion)
+        self._space = executed_by(space, UNFUSED if calibration.relus is None else calibration.relus.fusion)
         self._ratios = calibration.held_out.ratios
         keys = [block.in_dtype(calibration.table_key.precision).key for block in space.all_blocks()]
         missing = [key for key in keys if key not in calibration.block_ms]
@@ -56,15 +55,20 @@ class CalibratedModel:
         self._block_ms = np.array([calibration.block_ms[key] for key in keys])
 
     @property
+    def space(self) -> SearchSpace:
+        """The space as the runtime executes it: the counts of its blocks are those that the prices are for."""
+        return self._space
+
+    @property
     def block_ms(self) -> Floats:
         """(B,) what one execution of each of the space's `all_blocks()` adds, in ms; the call stands for itself."""
         return self._block_ms.copy()
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Return the predicted median latency of one inference, in ms."""
-        counts = {CALL_OVERHEAD: 1, **self.space.blocks(architecture)}
+        counts = {CALL_OVERHEAD: 1, **self._space.blocks(architecture)}
         return sum(
-            counts.get(block, 0) * float(ms) for block, ms in zip(self.space.all_blocks(), self._block_ms, strict=True)
+            counts.get(block, 0) * float(ms) for block, ms in zip(self._space.all_blocks(), self._block_ms, strict=True)
         )
 
     def latencies_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:
@@ -73,7 +77,7 @@ class CalibratedModel:
         Raises:
             BadInputError: these are no encodings of the space.
         """
-        return linear_latencies_ms(self.space, self._block_ms, genotypes)
+        return linear_latencies_ms(self._space, self._block_ms, genotypes)
 
     def upper_ms(self, architecture: Architecture, confidence: float) -> float:
         """Return a latency that the measured one stays below with this probability, in ms.
@@ -85,6 +89,14 @@ class CalibratedModel:
             BadInputError: the confidence is no share, or too high for the networks that were held out.
         """
         return self.latency_ms(architecture) * self.upper_ratio(confidence)
+
+    def uppers_ms(self, genotypes: NDArray[np.integer[Any]], confidence: float) -> Floats:
+        """Return (n,) bounds as `upper_ms`, of (n, genes) integer encodings.
+
+        Raises:
+            BadInputError: these are no encodings of the space, or the confidence cannot be had.
+        """
+        return self.latencies_ms(genotypes) * self.upper_ratio(confidence)
 
     def upper_ratio(self, confidence: float) -> float:
         """Return the bound over the prediction, the same for every architecture.
@@ -113,7 +125,7 @@ class Prices:
 
     @classmethod
     def of(
-        cls, space: SearchSpace, table: LookupTable, fusion: Fusion, slopes: Mapping[str, float] | None = None
+        cls, space: SearchSpace, table: LookupTable, fusion: Fusion, slopes: Mapping[str, float] = NO_SLOPES
     ) -> Prices:
         """Take every block of a space from a table.
 
@@ -134,9 +146,14 @@ class Prices:
         named = [FIXED if fixed else _group(block) for block, fixed in zip(space.all_blocks(), shared, strict=True)]
         groups = tuple(dict.fromkeys(named))
         members = np.array([[float(name == group) for name in named] for group in groups])
+        blocks = space.all_blocks()
         block_ms = BlockSum(space, table).block_ms
-        for column, block in enumerate(space.all_blocks()):
-            block_ms[column] = (slopes or {}).get(block.in_dtype(table.key.precision).key, block_ms[column])
+        for column, block in enumerate(blocks):
+            key = block.in_dtype(table.key.precision).key
+            if key in slopes:
+                relu = BlockSpec("relu", block.input_shapes, block.output_channels)
+                missing_ms = block_ms[blocks.index(relu)] if relu in blocks and lost_relus(block, fusion) else 0.0
+                block_ms[column] = slopes[key] + missing_ms
         return cls(executed_by(space, fusion), block_ms, groups, members)
 
     def parts_ms(self, genotypes: NDArray[np.integer[Any]]) -> Floats:

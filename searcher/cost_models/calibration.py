@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from profiler_agent.records import TableKey
 from searcher.documents import Document
 from searcher.errors import SearcherError
-from searcher.spaces.fusion import PRODUCERS, Fusion
+from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
 from searcher.tables.network_latencies import NetworkLatency
 
 SCHEMA_VERSION = 1
@@ -24,12 +24,23 @@ class NotAdditiveError(SearcherError):
 
 @dataclass(frozen=True)
 class ReluRule:
-    """What the runtime does with ReLUs, and how many of the networks' graphs that explains."""
+    """What the runtime does with ReLUs, as the networks' optimised graphs show it.
+
+    Attributes:
+        merges: whether convolutions that read one value share its ReLU.
+        into: producers that a ReLU becomes part of where nothing else reads what they produce.
+        explained: how many networks' ReLUs that explains; the rule is used if it explains all.
+        networks: how many networks' graphs are known.
+        adds: how many of them have the sums that their cells say, none fused away.
+        pools: how many have the average pools that their cells say.
+    """
 
     merges: bool
     into: tuple[str, ...]
     explained: int
     networks: int
+    adds: int
+    pools: int
 
     def __post_init__(self) -> None:
         """Refuse a rule about what there is not.
@@ -42,9 +53,14 @@ class ReluRule:
             raise ValueError(f"a ReLU becomes part of {', '.join(PRODUCERS)}, not of {min(unknown)!r}")
 
     @property
+    def holds(self) -> bool:
+        """Whether the rule explains every graph, so that it is used."""
+        return self.explained == self.networks > 0
+
+    @property
     def fusion(self) -> Fusion:
-        """The rule, as a space takes it."""
-        return Fusion(self.merges, frozenset(self.into))
+        """The rule, as a space takes it; every block's own ReLU where the rule does not hold."""
+        return Fusion(self.merges, frozenset(self.into)) if self.holds else UNFUSED
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,23 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class EdgeGap:
+    """How far prices of single edges are from the calibrated sums, over random networks, in percent of the sums.
+
+    Attributes:
+        median_pct: the median network's.
+        worst_pct: of the network that is farthest off.
+        worst: its text.
+        spearman: rank correlation of the two; None where it is not defined.
+    """
+
+    median_pct: float
+    worst_pct: float
+    worst: str
+    spearman: float | None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A cost model of one space on one device, complete: nothing else is needed to predict.
 
@@ -86,8 +119,10 @@ class Calibration:
         scales: factor of each group of blocks.
         slopes: what one more of a block adds to a row of its like, in ms, where it costs more alone; by its key.
         block_ms: what one more block of each key costs in a network, in ms; the call's entry is the whole call.
+        chains: rows of copies of blocks that the slopes are from; latency by the row's name.
         fitted: networks that the factors were fitted to; latency by the architecture's text.
         held_out: networks that judge them.
+        edge_gap: how far a model with a gradient, which prices edges one by one, is from these sums; None if refused.
         refused: why sums must not be used here; None where they may.
     """
 
@@ -102,8 +137,10 @@ class Calibration:
     scales: Mapping[str, float]
     slopes: Mapping[str, float]
     block_ms: Mapping[str, float]
+    chains: Mapping[str, NetworkLatency]
     fitted: Mapping[str, NetworkLatency]
     held_out: HeldOut
+    edge_gap: EdgeGap | None
     refused: str | None
     schema_version: int = SCHEMA_VERSION
 

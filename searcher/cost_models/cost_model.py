@@ -36,8 +36,26 @@ class CostModel(Protocol):
         """
 
 
+class BoundedCostModel(CostModel, Protocol):
+    """A cost model that knows by how much it may be wrong."""
+
+    def upper_ms(self, architecture: Architecture, confidence: float) -> float:
+        """Return a latency that the measured one stays below with this probability, in ms.
+
+        Raises:
+            BadInputError: the confidence is no share, or too high for what the model was judged by.
+        """
+
+    def uppers_ms(self, genotypes: NDArray[np.integer[Any]], confidence: float) -> NDArray[np.float64]:
+        """Bound a whole population at once: (n,) what `upper_ms` says of each of (n, genes) encodings, in ms."""
+
+
 class LinearCostModel(CostModel, Protocol):
     """A cost model that gives each execution of a block its price: latency = counts · prices."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space that counts blocks as the prices expect it."""
 
     @property
     def block_ms(self) -> NDArray[np.float64]:
@@ -84,12 +102,12 @@ class LatencyRange:
             )
 
 
-def latency_range(space: SearchSpace, cost_model: LinearCostModel) -> LatencyRange:
-    """Find the fastest and the slowest connected architecture by the structure of the space.
+def latency_range(cost_model: LinearCostModel) -> LatencyRange:
+    """Find the fastest and the slowest connected architecture of a model's space by the structure of that.
 
     A disconnected network computes a constant: that is fast, and no answer to any task.
     """
-    found = space.extremes(cost_model.block_ms)
+    found = cost_model.space.extremes(cost_model.block_ms)
     low_ms, high_ms = cost_model.latency_ms(found.least), cost_model.latency_ms(found.most)
     return LatencyRange(low_ms, high_ms, found.least, found.most)
 

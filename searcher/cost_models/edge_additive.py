@@ -7,11 +7,11 @@ come from the prices of blocks, of a table or of any linear model that was fitte
 its blocks in all cells, and its part of the adds of the node that the edge leads to.
 
 A choice is priced without a look at the others, where `block_sum` prices what a runtime executes. On NAS-Bench-201 the
-two agree (but for rounding) where every edge is live and no average pools are merged. Else this model says more, if no
-block has a negative price:
+two agree (but for rounding) where every edge is live and neither pools nor ReLUs are merged or fused. Else this model
+says more, if no block has a negative price:
 
 - edges that do not reach the output, or that nothing reaches, cost what they would cost alive;
-- average pools of one value are paid once each;
+- average pools of one value are paid once each, and so are ReLUs that a runtime shares or fuses;
 - a node of k edges, m of them live, pays m · (k - 1) ÷ k adds instead of m - 1.
 
 A space whose positions do not depend on each other is priced exactly.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from searcher.tables.network_latencies import NetworkLatency
 
 # A model that misses more held-out networks, or orders them worse, misleads a search more than it helps.
 LEAST_WITHIN_10, LEAST_TAU = 0.8, 0.7
+NO_CHAINS: Mapping[str, NetworkLatency] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def fit_table(
     table: LookupTable,
     fitted: Mapping[str, NetworkLatency],
     held_out: Mapping[str, NetworkLatency],
-    chains: Mapping[str, NetworkLatency] | None = None,
+    chains: Mapping[str, NetworkLatency] = NO_CHAINS,
 ) -> Fit:
     """Fit a table to networks, and hold the fit against others.
 
@@ -58,21 +60,21 @@ def fit_table(
         MissingBlockError: the table lacks a block.
     """
     relus = _relu_rule(space, {**fitted, **held_out})
-    slopes = slopes_ms(chains or {})
+    blocks = [block.in_dtype(table.key.precision) for block in space.all_blocks()]
+    slopes = slopes_ms(blocks, chains)
     prices = Prices.of(space, table, UNFUSED if relus is None else relus.fusion, slopes)
     scales = prices.fit(_genotypes(space, fitted), _latencies(fitted))
     block_ms = prices.scaled(scales)
     predicted_ms = linear_latencies_ms(prices.space, block_ms, _genotypes(space, held_out))
     raw_ms = BlockSum(space, table).latencies_ms(_genotypes(space, held_out))
     judged = _judged(held_out, predicted_ms, raw_ms)
-    keys = [block.in_dtype(table.key.precision).key for block in space.all_blocks()]
     return Fit(
         relus=relus,
         scales=dict(zip(prices.groups, map(float, scales), strict=True)),
         slopes=slopes,
-        block_ms=dict(zip(keys, map(float, block_ms), strict=True)),
+        block_ms=dict(zip((block.key for block in blocks), map(float, block_ms), strict=True)),
         held_out=judged,
-        refused=_reason_to_refuse(judged, float(predicted_ms.min())),
+        refused=_reason_to_refuse(judged, slopes, _least_ms(prices.space, block_ms)),
     )
 
 
@@ -81,8 +83,14 @@ def _relu_rule(space: SearchSpace, networks: Mapping[str, NetworkLatency]) -> Re
     if not isinstance(space, NasBench201):
         return None
     read = read_fusion(space, [Seen(space.parse(text), one.operations) for text, one in networks.items()])
-    fusion = read.fusion if read.holds else UNFUSED
-    return ReluRule(fusion.merges, tuple(sorted(fusion.into)), read.explained, read.networks)
+    into = tuple(sorted(read.fusion.into))
+    return ReluRule(read.fusion.merges, into, read.explained, read.networks, read.adds, read.pools)
+
+
+def _least_ms(space: SearchSpace, block_ms: Floats) -> float:
+    """Return the least latency that the prices make of any network of the space."""
+    least = space.extremes(block_ms).least
+    return float(linear_latencies_ms(space, block_ms, np.array([least.genotype]))[0])
 
 
 def _genotypes(space: SearchSpace, networks: Mapping[str, NetworkLatency]) -> NDArray[np.int64]:
@@ -109,10 +117,13 @@ def _judged(networks: Mapping[str, NetworkLatency], predicted_ms: Floats, raw_ms
     )
 
 
-def _reason_to_refuse(judged: HeldOut, least_ms: float) -> str | None:
+def _reason_to_refuse(judged: HeldOut, slopes: Mapping[str, float], least_ms: float) -> str | None:
     count = len(judged.networks)
+    backwards = min(slopes, key=slopes.__getitem__, default=None)
+    if backwards is not None and slopes[backwards] <= 0:
+        return f"a longer row of {backwards} was measured to be no slower than a shorter one"
     if least_ms <= 0:
-        return f"the fit predicts {least_ms:.4f} ms for one of {count} held-out networks"
+        return f"the fit predicts {least_ms:.4f} ms for a network of the space"
     if judged.within_10 < LEAST_WITHIN_10:
         return (
             f"only {100 * judged.within_10:.0f}% of {count} held-out networks are predicted within 10% "

@@ -1,15 +1,17 @@
-"""What a runtime does with ReLUs, read from the graphs that it optimised."""
+"""What a runtime does with ReLUs, and whether it leaves sums and pools alone, read from graphs that it optimised."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from searcher.spaces.architecture import Architecture
-from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
-from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.cell import AVG_POOL
+from searcher.spaces.computation import ADD
+from searcher.spaces.fusion import PRODUCERS, Fusion
+from searcher.spaces.nasbench201 import STAGES, NasBench201
 from searcher.spaces.space import SearchSpace
 
 
@@ -27,23 +29,34 @@ class ReadFusion:
 
     Attributes:
         fusion: the rule that explains most networks.
-        explained: how many it explains exactly.
-        networks: how many there are.
+        explained: how many networks it explains exactly.
+        networks: how many there are, of those whose graphs are known.
+        adds: how many have as many sums as their cells add, but for a number that all share.
+        pools: how many have as many average pools as their cells take, but for a number that all share.
     """
 
     fusion: Fusion
     explained: int
     networks: int
+    adds: int
+    pools: int
 
     @property
     def holds(self) -> bool:
-        """Whether every network is explained."""
-        return self.explained == self.networks
+        """Whether every network's ReLUs are explained, and there is one."""
+        return self.explained == self.networks > 0
+
+
+_RELUS, _ADDS, _POOLS = ("relu",), ("add",), ("averagepool", "average_pool_2d")
 
 
 def relu_operators(operations: Sequence[str]) -> int:
     """Count the ReLUs that stand by themselves among a graph's operators."""
-    return sum(operation.partition("@")[0].lower() == "relu" for operation in operations)
+    return _operators(operations, _RELUS)
+
+
+def _operators(operations: Sequence[str], names: Sequence[str]) -> int:
+    return sum(operation.partition("@")[0].lower() in names for operation in operations)
 
 
 def read_fusion(space: NasBench201, networks: Sequence[Seen]) -> ReadFusion:
@@ -53,16 +66,28 @@ def read_fusion(space: NasBench201, networks: Sequence[Seen]) -> ReadFusion:
 
     Args:
         space: of the networks.
-        networks: at least one.
+        networks: those without operators, whose graphs are unknown, say nothing.
     """
-    best = ReadFusion(UNFUSED, -1, len(networks))
-    for fusion in _fusions():
-        under = replace(space, fusion=fusion)
-        surplus = Counter(relu_operators(one.operations) - under.relus(one.architecture) for one in networks)
-        explained = surplus.most_common(1)[0][1]
-        if explained > best.explained:
-            best = ReadFusion(fusion, explained, len(networks))
-    return best
+    known = [one for one in networks if one.operations]
+    rules = [replace(space, fusion=fusion) for fusion in _fusions()]
+    explained = [
+        _alike(relu_operators(one.operations) - rule.relus(one.architecture) for one in known) for rule in rules
+    ]
+    best = max(range(len(rules)), key=lambda index: explained[index])
+    counts = [dict(space.computation(one.architecture).operations) for one in known]
+    cells = STAGES * space.cells_per_stage
+    adds, pools = (
+        _alike(
+            _operators(one.operations, names) - cells * count[kind] for one, count in zip(known, counts, strict=True)
+        )
+        for names, kind in ((_ADDS, ADD), (_POOLS, AVG_POOL))
+    )
+    return ReadFusion(rules[best].fusion, explained[best], len(known), adds, pools)
+
+
+def _alike(numbers: Iterable[int]) -> int:
+    """Return how often the most frequent of the numbers occurs; 0 where there is none."""
+    return max(Counter(numbers).values(), default=0)
 
 
 def executed_by(space: SearchSpace, fusion: Fusion) -> SearchSpace:

@@ -124,7 +124,7 @@ class Exporter:
         )
 
     def export_chain(self, spec: BlockSpec, copies: int, folder: Path) -> ExportedModel:
-        """Write copies of a block in a row, each with weights of its own; the name is `chain_name`'s.
+        """Write copies of a block in a row, each with weights of its own; the name is the block's `chain_key`.
 
         Args:
             spec: a block that is `repeatable`.
@@ -137,7 +137,7 @@ class Exporter:
         """
         if not spec.repeatable:
             raise BadInputError(f"the output of {spec.key} does not fit its input: there is no chain of it")
-        name = f"{spec.in_dtype(self.dtype).key}*{copies}"
+        name = spec.in_dtype(self.dtype).chain_key(copies)
         return export_cached(
             name,
             self._recipe(name),

@@ -31,13 +31,26 @@ def conclusion(made: Calibration) -> str:
     ]
     if relus is not None:
         into = ", ".join(relus.into) or "nothing"
-        used = "" if relus.explained == relus.networks else "; not used"
+        used = "" if relus.holds else "; so the table's ReLUs are left as they are"
         lines.append(
             f"ReLUs of one value are {'one' if relus.merges else 'several'}, and part of {into} before them: explains "
             f"{relus.explained} of {relus.networks} graphs{used}"
         )
+        if min(relus.adds, relus.pools) < relus.networks:
+            lines.append(
+                f"graphs with the sums and average pools that their cells say: {relus.adds} and {relus.pools} of "
+                f"{relus.networks}; what is fused away is charged"
+            )
     if made.slopes:
         lines.append(f"{len(made.slopes)} kinds of blocks convert layouts alone: priced by what they add to a row")
+    unsettled = sum(one.converged is False for one in (*made.fitted.values(), *judged.networks.values()))
+    if unsettled:
+        lines.append(f"{unsettled} networks were measured less precisely than asked: a greater --budget-s would help")
+    if made.edge_gap is not None:
+        lines.append(
+            f"priced edge by edge, as a gradient needs, networks cost {made.edge_gap.median_pct:+.1f}% in the median "
+            f"and {made.edge_gap.worst_pct:+.1f}% at most beside these sums"
+        )
     if made.refused is None:
         above_pct = 100 * (upper_ratio(judged.ratios, _CONFIDENCE) - 1)
         lines.append(f"measured latencies stay below the prediction and {above_pct:.1f}% with a confidence of 95%")

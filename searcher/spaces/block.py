@@ -119,6 +119,10 @@ class BlockSpec:
         keeps_channels = self.output_channels == self.input_shapes[0][1]
         return self.operation in _REPEATABLE and len(self.input_shapes) == 1 and keeps_size and keeps_channels
 
+    def chain_key(self, copies: int) -> str:
+        """Return the name of so many copies of the block in a row; only a `repeatable` one has chains."""
+        return f"{self.key}*{copies}"
+
     def in_dtype(self, dtype: str) -> BlockSpec:
         """Return the same block computed with other numbers."""
         return replace(self, dtype=dtype)

@@ -70,7 +70,10 @@ class SearchSpace(Protocol):
         """
 
     def blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:
-        """Return how often a runtime executes each block in one pass; the call itself is not among them."""
+        """Return how often a runtime executes each block in one pass; the call itself is not among them.
+
+        Where a space knows that a runtime saves a part of its blocks, that part is a block of a negative number.
+        """
 
     def all_blocks(self) -> tuple[BlockSpec, ...]:
         """Return the distinct blocks that a table of this space must hold, the call overhead among them."""

@@ -168,7 +168,7 @@ class Provenance:
         device: the name by which the user reached the device.
         agent_version: version of the agent that measured.
         journal_sha256: hash of the journal with all raw samples; None for a table of estimates, for one that several
-            boards share, and for one that was merged or imported.
+            boards share, for one that was merged, and for one that was imported from a file that names no journal.
         versions: versions of the packages that exported the blocks.
         estimated_from: None for a table of measured blocks. For one of estimates (`searcher lut build`): the models
             whose operators they are, each with the hash of its report.

@@ -23,6 +23,7 @@ class NetworkLatency:
     Attributes:
         median_ms: median latency of one inference, the runtime's call included, in ms.
         interval_ms: interval of that median, in ms; None where none was published.
+        confidence: the probability that the interval covers it; below 0.95 where rounds were few, None if unknown.
         converged: whether the interval is as narrow as the job asked; None where there is none.
         operations: operators of the graph as the runtime optimised it; empty where they are not known.
         model_sha256: hash of the model file that was measured; None where it is not known.
@@ -33,6 +34,7 @@ class NetworkLatency:
     converged: bool | None = None
     operations: tuple[str, ...] = ()
     model_sha256: str | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give.
@@ -46,6 +48,8 @@ class NetworkLatency:
             low, high = self.interval_ms
             if not (math.isfinite(high) and 0 < low <= high):
                 raise ValueError(f"an interval goes from a positive low to a high, not from {low} to {high} ms")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
 
 
 @dataclass(frozen=True)

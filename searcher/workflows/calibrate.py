@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from searcher.artifacts import sha256_of
 from searcher.cost_models.calibrated import CalibratedModel, Prices, cells_of
-from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.calibration import Calibration, EdgeGap
 from searcher.cost_models.chains import LONG, SHORT, misleading_blocks
 from searcher.cost_models.conformal import networks_for
 from searcher.cost_models.edge_additive import EdgeAdditive, gap
@@ -25,7 +25,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
-from searcher.workflows.progress import Progress, Work
+from searcher.workflows.progress import Work
 
 FITTED, HELD_OUT = 10, 20
 CONFIDENCE = 0.95
@@ -43,6 +43,7 @@ class CalibrateRequest:
         device: where to measure; the very one of the table.
         fitted: networks to fit to, chosen to be informative.
         held_out: networks that judge the fit, drawn at random.
+        confidence: of the bound that the held-out networks must suffice for.
         seed: of both choices.
         precision_pct: half-width of the interval, in percent of the median, at which a network is done.
         rounds: the most fresh processes for a network.
@@ -55,6 +56,7 @@ class CalibrateRequest:
     device: Device
     fitted: int = FITTED
     held_out: int = HELD_OUT
+    confidence: float = CONFIDENCE
     seed: int = 0
     precision_pct: float = 2.0
     rounds: int = 20
@@ -70,10 +72,9 @@ class CalibrateRequest:
         """
         if self.fitted < 1:
             raise BadInputError(f"a fit takes at least one network, not {self.fitted}")
-        if self.held_out < networks_for(CONFIDENCE):
+        if self.held_out < (least := networks_for(self.confidence)):
             raise BadInputError(
-                f"a bound of {100 * CONFIDENCE:g}% takes at least {networks_for(CONFIDENCE)} held-out networks, "
-                f"not {self.held_out}"
+                f"a bound of {100 * self.confidence:g}% takes at least {least} held-out networks, not {self.held_out}"
             )
 
 
@@ -92,7 +93,8 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         MissingBlockError: the table lacks a block.
         SearcherError: the device cannot be reached or a network cannot be measured.
     """
-    table = TABLE_DOCUMENT.load(request.table)
+    # Of the file as it is now: it may be replaced while the networks are measured.
+    table, table_sha256 = TABLE_DOCUMENT.load(request.table), sha256_of(request.table)
     fitted, held_out = choose_networks(request, table)
     chained = misleading_blocks(request.space, table)
     wanted = NetworksRequest(
@@ -104,6 +106,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         budget_s=request.budget_s,
         data=request.data,
         chains=[(block, copies) for block in chained for copies in (SHORT, LONG)],
+        calibrated_on=table.provenance.calibration,
     )
     measured = (yield from measure_networks(wanted, connect)).latencies()
     shown_to_fit, hidden = (_of(request.space, measured, part) for part in (fitted, held_out))
@@ -115,30 +118,29 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         device=request.device.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         table_key=table.key,
-        table_sha256=sha256_of(request.table),
+        table_sha256=table_sha256,
         sentinel_ms=table.sentinel_ms,
         relus=fit.relus,
         scales=fit.scales,
         slopes=fit.slopes,
         block_ms=fit.block_ms,
+        chains=chains,
         fitted=shown_to_fit,
         held_out=fit.held_out,
+        edge_gap=None,
         refused=fit.refused,
     )
     if made.refused is None:
-        yield Progress("calibrate", 1, 1, _edge_note(CalibratedModel(request.space, made), request.seed))
+        made = replace(made, edge_gap=_edge_gap(CalibratedModel(request.space, made), request.seed))
     return made
 
 
-def _edge_note(model: CalibratedModel, seed: int) -> str:
-    """Say how far prices of single edges, which a differentiable search needs, are from the sums."""
+def _edge_gap(model: CalibratedModel, seed: int) -> EdgeGap:
+    """Work out how far prices of single edges, which a differentiable search needs, are from the sums."""
     generator = np.random.default_rng(seed)
     sample = np.array([one.genotype for one in drawn_networks(model.space, _POOL, generator)])
     found = gap(model.space, EdgeAdditive.of(model.space, model.block_ms), model, sample)
-    return (
-        f"priced edge by edge, as a gradient needs, networks cost {found.median_pct:+.1f}% in the median and "
-        f"{found.worst_pct:+.1f}% at most beside these sums"
-    )
+    return EdgeGap(found.median_pct, found.worst_pct, found.worst, found.spearman)
 
 
 def _of(
@@ -162,6 +164,10 @@ def choose_networks(request: CalibrateRequest, table: LookupTable) -> tuple[list
     genotypes = np.array([one.genotype for one in pool])
     # Two that compute the same would be measured twice.
     _, different = np.unique(space.block_counts(genotypes), axis=0, return_index=True)
+    if len(different) < request.fitted:
+        raise BadInputError(
+            f"of {_POOL} random networks {len(different)} are different: {request.fitted} cannot be chosen to fit to"
+        )
     fitted = [pool[different[row]] for row in informative(prices.parts_ms(genotypes[different]), request.fitted)]
     held_out = drawn_networks(space, request.held_out, generator, without=fitted)
     return fitted, held_out

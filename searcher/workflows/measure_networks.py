@@ -36,6 +36,8 @@ class NetworksRequest:
         settings: of the measuring, as `settings_of_key` makes them.
         budget_s: seconds after which no new round of measuring starts; None for no bound.
         data: images that networks of other numbers than fp32 are calibrated on.
+        calibrated_on: what the table's blocks were calibrated on, which networks of other numbers must be too; None for
+            fp32, and where it does not matter.
     """
 
     space: SearchSpace
@@ -46,6 +48,7 @@ class NetworksRequest:
     budget_s: float | None = None
     data: str = "digits"
     chains: Sequence[tuple[BlockSpec, int]] = ()
+    calibrated_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class MeasuredNetworks:
             one.block_id: NetworkLatency(
                 median_ms=one.median_ms,
                 interval_ms=one.interval_ms[:2],
+                confidence=one.interval_ms[2],
                 converged=one.converged(target_pct),
                 operations=one.operations,
                 model_sha256=hashes[one.block_id],
@@ -80,6 +84,7 @@ def measure_networks(request: NetworksRequest, connect: Connect) -> Work[Measure
 
     Raises:
         KeyMismatchError: the device or the settings are not those of the table.
+        BadInputError: networks would be calibrated on other images than the table's blocks.
         SearcherError: the device cannot be reached or a network cannot be measured.
     """
     yield from meet_device(request.device)
@@ -99,6 +104,11 @@ def measure_networks(request: NetworksRequest, connect: Connect) -> Work[Measure
 def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:
     space, settings = request.space, request.settings
     exporter = prepare_exporter(space, settings.runtime, settings.precision, request.data)
+    if request.calibrated_on not in (None, exporter.calibration_identity):
+        raise BadInputError(
+            f"the table's blocks were calibrated on {request.calibrated_on}, not on {exporter.calibration_identity}: "
+            "--data names the images"
+        )
     models, folder = [], cache_folder() / "exports"
     for done, architecture in enumerate(request.architectures, start=1):
         models.append(exporter.export_network(space, architecture, folder))

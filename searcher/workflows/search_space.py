@@ -21,7 +21,6 @@ from searcher.search.evolution import EvolutionSettings, Generation, evolve
 from searcher.search.pareto import pareto_front
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable
 from searcher.training.datasets import load_dataset
 from searcher.workflows.prepare_reference import prepare_reference
@@ -79,7 +78,7 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
     """
     start = clock_s()
     priced = _priced(request)
-    bounds = latency_range(priced.space, priced.model).times(priced.bound_ratio)
+    bounds = latency_range(priced.model).times(priced.bound_ratio)
     limit_ms = bounds.middle_ms if request.limit_ms is None else request.limit_ms
     bounds.require_possible(limit_ms)
     yield Progress("price the space", 1, 1, _range_note(bounds, limit_ms, request.confidence))
@@ -118,9 +117,8 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
 
 @dataclass(frozen=True)
 class _Priced:
-    """What predicts latencies, of a space that counts as it expects, and what bounds them."""
+    """What predicts latencies, and what bounds them."""
 
-    space: SearchSpace
     model: LinearCostModel
     table_key: TableKey
     bound_ratio: float
@@ -128,10 +126,10 @@ class _Priced:
 
 def _priced(request: SearchRequest) -> _Priced:
     if not isinstance(request.table, Calibration):
-        return _Priced(request.space, BlockSum(request.space, request.table), request.table.key, 1.0)
+        return _Priced(BlockSum(request.space, request.table), request.table.key, 1.0)
     model = CalibratedModel(request.space, request.table)
     ratio = 1.0 if request.confidence is None else model.upper_ratio(request.confidence)
-    return _Priced(model.space, model, request.table.table_key, ratio)
+    return _Priced(model, request.table.table_key, ratio)
 
 
 def _evolve(

@@ -74,7 +74,7 @@ def test_a_table_of_another_space_is_refused() -> None:
 
 
 def test_the_range_is_that_of_connected_architectures(model: BlockSum) -> None:
-    found = latency_range(SPACE, model)
+    found = latency_range(model)
     assert found.low_ms == pytest.approx(CALL_MS + SKELETON_MS)
     assert found.high_ms == pytest.approx(CALL_MS + SKELETON_MS + 2 * (6 * 8 * WIDTHS + 3 * 3 * 0.25))
     assert found.middle_ms == pytest.approx((found.low_ms + found.high_ms) / 2)

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 
 from searcher.cost_models.block_sum import BlockSum
-from searcher.cost_models.calibrated import CalibratedModel
+from searcher.cost_models.calibrated import CalibratedModel, Prices
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration, NotAdditiveError
-from searcher.cost_models.chains import misleading_blocks
+from searcher.cost_models.chains import LONG, SHORT, misleading_blocks, slopes_ms
 from searcher.cost_models.cost_model import latency_range
 from searcher.cost_models.fit import Fit, fit_table
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
-from searcher.spaces.block import CALL_OVERHEAD
+from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
+from searcher.spaces.fbnet import FBNet
 from searcher.spaces.fusion import UNFUSED, Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable, MissingBlockError
-from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks
+from searcher.tables.network_latencies import NetworkLatency
+from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks, drawn_networks
 from tests.fakes import FakeTransport
-from tests.searcher.builders import KEY, agent_program
-from tests.searcher.calibrations import RULE, SCALES, SPACE, TABLE, block_ms, network_ms, networks
+from tests.searcher.builders import KEY, agent_program, table
+from tests.searcher.calibrations import RULE, SCALES, SPACE, TABLE, block_ms, network, network_ms, networks
 
 
 def fitted(latency_ms: Callable[[Architecture], float], fusion: Fusion = RULE, held_out: int = 20) -> Fit:
@@ -46,8 +48,10 @@ def calibration(fit: Fit) -> Calibration:
         scales=fit.scales,
         slopes=fit.slopes,
         block_ms=fit.block_ms,
+        chains={},
         fitted=networks(10, 1, network_ms()),
         held_out=fit.held_out,
+        edge_gap=None,
         refused=fit.refused,
     )
 
@@ -83,7 +87,7 @@ def test_one_and_many_are_predicted_alike_and_the_fastest_is_found() -> None:
     at_once = model.latencies_ms(np.array([one.genotype for one in every]))
     for index in range(0, len(every), 500):
         assert model.latency_ms(every[index]) == pytest.approx(at_once[index])
-    found = latency_range(model.space, model)
+    found = latency_range(model)
     assert (found.low_ms, found.high_ms) == pytest.approx((at_once.min(), at_once.max()))
 
 
@@ -124,7 +128,7 @@ def test_graphs_that_no_rule_explains_leave_relus_as_the_table_has_them() -> Non
     exact = BlockSum(SPACE, TABLE).latency_ms
     shuffled = [
         {
-            text: replace(one, operations=("Relu",) * int(generator.integers(40)))
+            text: replace(one, operations=("Relu",) * int(generator.integers(1, 40)))
             for text, one in networks(count, count, exact).items()
         }
         for count in (10, 20)
@@ -158,10 +162,10 @@ def test_too_few_networks_are_refused_before_any_work(changed: dict[str, int], c
         replace(CalibrateRequest(SPACE, Path("table.json"), Device()), **changed)  # type: ignore[arg-type]
 
 
-def run(table: Path, latency_ms: Callable[[str], float], **key: str) -> Calibration:
+def run(lut: Path, latency_ms: Callable[[str], float], **key: str) -> Calibration:
     transport = FakeTransport(agent_program(latency_ms, replace(KEY, **key)))  # type: ignore[arg-type]
     work = calibrate(
-        CalibrateRequest(SPACE, table, Device(), fitted=4, held_out=19, rounds=6, samples=2), lambda _: transport
+        CalibrateRequest(SPACE, lut, Device(), fitted=4, held_out=19, rounds=6, samples=2), lambda _: transport
     )
     while True:
         try:
@@ -248,6 +252,50 @@ def test_blocks_that_convert_layouts_alone_are_priced_by_rows_of_them(tmp_path: 
     assert set(made.fitted) | set(made.held_out.networks) <= {SPACE.format(one) for one in SPACE.architectures()}
 
 
+def test_a_relu_that_a_row_fuses_is_not_saved_twice() -> None:
+    # In a row each convolution but the first has its ReLU inside the one before.
+    relu = SPACE.relu_block(1)
+    convolution = SPACE.cell_block("nor_conv_3x3", 1)
+    relu_ms, own_ms = (block_ms(one) - block_ms(CALL_OVERHEAD) for one in (relu, convolution))
+    row = {convolution.chain_key(copies): NetworkLatency(0.5 + copies * (own_ms - relu_ms)) for copies in (SHORT, LONG)}
+    slopes = slopes_ms(SPACE.all_blocks(), row)
+    assert slopes == {convolution.key: pytest.approx(own_ms - relu_ms)}
+    column = SPACE.all_blocks().index(convolution)
+    assert Prices.of(SPACE, TABLE, RULE, slopes).block_ms[column] == pytest.approx(own_ms)
+    assert Prices.of(SPACE, TABLE, UNFUSED, slopes).block_ms[column] == pytest.approx(own_ms - relu_ms)
+
+
+def test_a_row_that_grows_no_slower_is_refused() -> None:
+    convolution = SPACE.cell_block("nor_conv_3x3", 1)
+    row = {convolution.chain_key(SHORT): NetworkLatency(1.0), convolution.chain_key(LONG): NetworkLatency(0.9)}
+    exact = network_ms()
+    fit = fit_table(SPACE, TABLE, networks(10, 1, exact), networks(20, 2, exact), row)
+    assert fit.refused is not None
+    assert convolution.key in fit.refused
+
+
+def test_a_fit_that_makes_any_network_free_is_refused() -> None:
+    # A call that takes longer than stem, reductions and head makes these cost less than nothing.
+    def ms(block: BlockSpec) -> float:
+        return 1e-6 if block in SPACE.skeleton else 0.05 + block_ms(block) - block_ms(CALL_OVERHEAD)
+
+    entries = {
+        block.key: replace(TABLE.entries[block.key], median_ms=ms(block), interval_ms=(ms(block),) * 2)
+        for block in SPACE.all_blocks()
+    }
+    exact = BlockSum(SPACE, replace(TABLE, entries=entries))
+    least = latency_range(exact).low_ms
+    assert least < 0
+    heavy = [one for one in drawn_networks(SPACE, 400, np.random.default_rng(1)) if exact.latency_ms(one) > 0.3]
+    parts = [
+        {SPACE.format(one): network(one, exact.latency_ms(one), UNFUSED) for one in part}
+        for part in (heavy[:10], heavy[10:30])
+    ]
+    fit = fit_table(SPACE, replace(TABLE, entries=entries), *parts)
+    assert fit.refused is not None
+    assert "ms for a network of the space" in fit.refused
+
+
 def test_only_what_converts_is_measured_in_rows() -> None:
     assert misleading_blocks(SPACE, TABLE) == ()
     every = {key: replace(entry, operations=("Conv", "ReorderOutput")) for key, entry in TABLE.entries.items()}
@@ -255,3 +303,14 @@ def test_only_what_converts_is_measured_in_rows() -> None:
     # Nine operations of the cells; sums take two inputs, and the others do not keep their shape.
     assert len(chained) == 9
     assert {block.operation for block in chained} == {"relu_conv_bn", "avg_pool"}
+
+
+def test_shuffled_channels_are_no_conversion() -> None:
+    space = FBNet(image_size=8, classes=3)
+    plain = table(space, lambda _block: 1.0)
+    entries = {
+        block.key: replace(plain.entry(block.key), operations=("Conv", "Transpose")) for block in space.all_blocks()
+    }
+    chained = misleading_blocks(space, replace(plain, entries=entries))
+    assert chained
+    assert all(block.groups == 1 for block in chained)

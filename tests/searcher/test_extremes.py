@@ -105,7 +105,7 @@ def test_the_range_of_a_table_names_who_has_it() -> None:
     model = BlockSum(
         SPACE, table(SPACE, lambda block: 0.4 if block.operation == "relu_conv_bn" and block.kernel == 1 else 0.5)
     )
-    found = latency_range(SPACE, model)
+    found = latency_range(model)
     latencies = {architecture: model.latency_ms(architecture) for architecture in CONNECTED}
     assert found.low_ms == pytest.approx(min(latencies.values())) == pytest.approx(latencies[found.fastest])
     assert found.high_ms == pytest.approx(max(latencies.values())) == pytest.approx(latencies[found.slowest])

@@ -49,7 +49,7 @@ def test_nothing_near_the_extremes_or_far_from_them_is_beyond(seed: int) -> None
 
 def test_skips_are_the_fastest_where_they_are_nothing() -> None:
     model = BlockSum(SPACE, table(SPACE, lambda block: 1.0 + (block.hidden_channels or 0) / 100))
-    found = latency_range(SPACE, model)
+    found = latency_range(model)
     kept = [layer.keeps_shape for layer in SPACE.layers]
     chosen = SPACE.choices(found.fastest)
     # Where a skip is a convolution it has no hidden channels, and is as cheap here: the table's call is 1 ms too.

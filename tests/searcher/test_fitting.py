@@ -24,12 +24,9 @@ def test_what_no_network_shows_stays_as_the_table_has_it() -> None:
 
 def test_one_network_moves_scales_as_far_as_both_deviations_say() -> None:
     # One group, one network: the mean of 1 and of the network's ratio, weighted by the inverse variances.
-    weights = np.array([SCALE_DEVIATION**-2, (NETWORK_DEVIATION * 1.2) ** -2 * 1.2**2])
-    measured = np.array([1.2])
-    expected = (weights[0] * 1 + (1 / (1.2 * NETWORK_DEVIATION)) ** 2 * 1.2) / (
-        weights[0] + (1 / (1.2 * NETWORK_DEVIATION)) ** 2
-    )
-    assert fit_scales(np.array([[1.0]]), measured)[0] == pytest.approx(expected)
+    of_table, of_network = SCALE_DEVIATION**-2, (1.2 * NETWORK_DEVIATION) ** -2
+    expected = (of_table * 1 + of_network * 1.2) / (of_table + of_network)
+    assert fit_scales(np.array([[1.0]]), np.array([1.2]))[0] == pytest.approx(expected)
 
 
 def test_the_most_informative_networks_are_chosen_one_by_one() -> None:

@@ -76,6 +76,29 @@ def test_graphs_that_no_rule_explains_are_told() -> None:
     assert not found.holds
 
 
+def test_unknown_graphs_say_nothing() -> None:
+    drawn = drawn_networks(SPACE, 30, np.random.default_rng(3))
+    under = replace(SPACE, fusion=EVERYWHERE)
+    seen = [Seen(one, ("Relu",) * (under.relus(one) + 4)) for one in drawn[:20]]
+    found = read_fusion(SPACE, [*seen, *(Seen(one, ()) for one in drawn[20:])])
+    assert (found.fusion, found.explained, found.networks, found.holds) == (EVERYWHERE, 20, 20, True)
+    assert not read_fusion(SPACE, [Seen(one, ()) for one in drawn]).holds
+
+
+def test_sums_and_pools_that_are_fused_away_are_told() -> None:
+    drawn = drawn_networks(SPACE, 30, np.random.default_rng(3))
+
+    def graph(index: int) -> tuple[str, ...]:
+        counts = dict(SPACE.computation(drawn[index]).operations)
+        cells = 3 * SPACE.cells_per_stage
+        fused = 1 if index < 7 and counts["add"] else 0
+        sums, pools = cells * counts["add"] + 2 - fused, cells * counts["avg_pool_3x3"] + 3
+        return ("Conv",) + ("Add",) * sums + ("AVERAGE_POOL_2D@XNNPACK",) * pools
+
+    found = read_fusion(SPACE, [Seen(one, graph(index)) for index, one in enumerate(drawn)])
+    assert (found.pools, 22 < found.adds < 30) == (30, True)
+
+
 def test_relus_inside_other_operators_do_not_count() -> None:
     assert relu_operators(["Relu", "RELU@XNNPACK", "com.microsoft:FusedConv", "Conv", "Relu6", "Relu@CUDA"]) == 3
 
