@@ -158,7 +158,8 @@ def test_a_board_that_cannot_be_reached_for_a_while_goes_on_measuring(lab: Lab) 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_agent_that_is_killed_goes_on(lab: Lab, kills: int) -> None:
-    assignment = lab.assignment()
+    # Rounds enough that there is an agent left to kill, however late the host hears of a batch.
+    assignment = lab.assignment(replace(QUICK, rounds=20 * kills))
     events: list[Event] = []
     for event in measure_on(lab.link(), PythonSetup(sys.executable), assignment):
         events.append(event)
