@@ -24,7 +24,7 @@ class BlockSum:
     """Predicts latency from one table; fits `LinearCostModel`."""
 
     def __init__(self, space: SearchSpace, table: LookupTable) -> None:
-        """Take a table that holds every block of the space.
+        """Take a table that holds every block of the space; parts of other blocks it may lack.
 
         Raises:
             BadInputError: the table is of another space.
@@ -33,14 +33,17 @@ class BlockSum:
         if table.space != space.name:
             raise BadInputError(f"the table is of the space {table.space!r}, not of {space.name!r}")
         keys = {block: block.in_dtype(table.key.precision).key for block in space.all_blocks()}
-        missing = [key for key in keys.values() if key not in table.entries]
+        missing = [key for block, key in keys.items() if key not in table.entries and not block.is_part]
         if missing:
             others = f" and {len(missing) - 1} more blocks" if len(missing) > 1 else ""
             raise MissingBlockError(f"the table lacks {missing[0]}{others} of the space {space.name}")
         self._space = space
         self._call_ms = table.entry(keys[CALL_OVERHEAD]).median_ms
+        # Parts that a table lacks are counted by nothing that is predicted from it.
         self._own_ms = {
-            block: table.entry(key).median_ms - self._call_ms for block, key in keys.items() if block != CALL_OVERHEAD
+            block: table.entry(key).median_ms - self._call_ms if key in table.entries else 0.0
+            for block, key in keys.items()
+            if block != CALL_OVERHEAD
         }
         self._block_ms = np.array([self._own_ms.get(block, self._call_ms) for block in keys])
 

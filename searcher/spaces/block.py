@@ -26,6 +26,7 @@ depthwise convolution: channel i of group g becomes channel i·groups + g (Shuff
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from searcher.errors import BadInputError
@@ -113,6 +114,11 @@ class BlockSpec:
         return self.hidden_channels
 
     @property
+    def is_part(self) -> bool:
+        """Whether it stands for a part of other blocks: no architecture executes it beside them."""
+        return self.operation == "relu"
+
+    @property
     def repeatable(self) -> bool:
         """Whether its output can be the input of another such block: one input, and an output of the same shape."""
         keeps_size = self.stride == 1 and 2 * self.padding == self.kernel - 1
@@ -126,6 +132,14 @@ class BlockSpec:
     def in_dtype(self, dtype: str) -> BlockSpec:
         """Return the same block computed with other numbers."""
         return replace(self, dtype=dtype)
+
+
+def measurable(blocks: Iterable[BlockSpec], dtype: str) -> tuple[BlockSpec, ...]:
+    """Return the blocks of which there are files in a number type, in that type.
+
+    A ReLU by itself computes nothing new in integers: quantisers make it a part of what produces its input.
+    """
+    return tuple(block.in_dtype(dtype) for block in blocks if not (block.is_part and dtype == INT8))
 
 
 CALL_OVERHEAD = BlockSpec("identity", ((1, 1, 1, 1),), output_channels=1)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 
 from searcher.errors import BadInputError
+from searcher.spaces.block import measurable
 from searcher.spaces.catalogue import space_named
 
 # A table names no sizes, its blocks do: the one that reads an RGB image, and the one that ends in the classes.
@@ -40,7 +41,7 @@ def _sizes(blocks: Collection[str]) -> list[tuple[int | None, int | None]]:
 def _blocks(space: str, precision: str, classes: int | None, image_size: int | None) -> frozenset[str]:
     try:
         sized = space_named(space, classes=classes, image_size=image_size)
-        return frozenset(block.in_dtype(precision).key for block in sized.all_blocks())
+        return frozenset(block.key for block in measurable(sized.all_blocks(), precision))
     except BadInputError:
         # No network of the space has these sizes.
         return frozenset()

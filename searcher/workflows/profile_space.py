@@ -13,6 +13,7 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.export.exporter import Exporter
 from searcher.history.history import History
 from searcher.history.job_record import JobRecord, State
+from searcher.spaces.block import measurable
 from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import Plan, is_same_request, require_same_request
@@ -136,7 +137,7 @@ def plan_job(space: SearchSpace, device: str, settings: Settings, budget_s: floa
 
 def export_blocks(space: SearchSpace, exporter: Exporter) -> Work[list[ExportedModel]]:
     """Export the distinct blocks of a space in the exporter's numbers, or find them in the cache."""
-    specs = space.all_blocks()
+    specs = measurable(space.all_blocks(), exporter.dtype)
     models = []
     for done, spec in enumerate(specs, start=1):
         models.append(exporter.export_block(spec, cache_folder() / "exports"))

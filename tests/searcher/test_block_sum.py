@@ -96,6 +96,6 @@ def test_blocks_are_looked_up_in_the_tables_number_type(model: BlockSum) -> None
 
 def test_entries_of_another_number_type_are_no_entries() -> None:
     whole = table(SPACE, latency_ms)
-    complaint = f"the table lacks {CALL_OVERHEAD.in_dtype('int8').key} and 19 more blocks"
+    complaint = f"the table lacks {CALL_OVERHEAD.in_dtype('int8').key} and 16 more blocks"
     with pytest.raises(MissingBlockError, match=complaint):
         BlockSum(SPACE, replace(whole, key=replace(KEY, precision="int8")))

@@ -19,6 +19,7 @@ from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError
 from searcher.devices.device import Device
 from searcher.devices.transport import TransportError
 from searcher.errors import BadInputError
+from searcher.spaces.block import measurable
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import Journal, journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable
@@ -76,7 +77,7 @@ def test_an_int8_table_holds_int8_blocks_and_how_far_off_they_are(tmp_path: Path
     wanted = ProfileRequest(SPACE, Device(), settings, path)
     program = agent_program(lambda _name: 1.0, key=key)
     made = show.run(profile_space(wanted, lambda _device: FakeTransport(program)))
-    assert set(made.entries) == {block.in_dtype("int8").key for block in SPACE.all_blocks()}
+    assert set(made.entries) == {block.key for block in measurable(SPACE.all_blocks(), "int8")}
     assert all(entry.numerical_error is not None for entry in made.entries.values())
     assert made.provenance.calibration is not None
     assert made.provenance.calibration.startswith("digits")
