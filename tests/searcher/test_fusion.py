@@ -103,7 +103,10 @@ def test_relus_inside_other_operators_do_not_count() -> None:
     assert relu_operators(["Relu", "RELU@XNNPACK", "com.microsoft:FusedConv", "Conv", "Relu6", "Relu@CUDA"]) == 3
 
 
-@pytest.mark.parametrize(("runtime", "expected"), [("onnxruntime", INTO_CONVOLUTIONS), ("litert", EVERYWHERE)])
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [("onnxruntime", INTO_CONVOLUTIONS), pytest.param("litert", EVERYWHERE, marks=pytest.mark.slow)],
+)
 def test_the_runtimes_own_graphs_show_their_rules(tmp_path: Path, runtime: str, expected: Fusion) -> None:
     exporter, loaded = exporter_for(runtime), load_runtime(runtime)
     # Cells of which each shows something: shared and single readers of the input, of a convolution, a pool and a sum.
