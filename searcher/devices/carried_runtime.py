@@ -1,4 +1,4 @@
-"""The runtime for a device that nobody can ask what it is: chosen by what its user says, unpacked here, carried there."""
+"""The runtime for a device that nobody can ask: chosen by what its user says of it, unpacked here, carried there."""
 
 from __future__ import annotations
 

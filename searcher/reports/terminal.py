@@ -11,7 +11,6 @@ from searcher.tables.foreign.imported import UNKNOWN
 from searcher.tables.lookup_table import Entry, LookupTable
 from searcher.verification.verification import Verdict, Verification
 
-
 # Of the intervals that the headings promise.
 _CONFIDENCE = 0.95
 

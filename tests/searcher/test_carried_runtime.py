@@ -1,4 +1,4 @@
-"""Jobs that carry numpy and the runtime along, for a device that its user describes; wheels from an index of the test's."""
+"""Jobs that carry numpy and the runtime along, for a device that its user describes; wheels from the test's index."""
 
 from __future__ import annotations
 

@@ -140,9 +140,7 @@ def test_a_device_that_is_lost_before_it_is_told_of_a_job_has_none(table: Path, 
     assert "was not begun on ssh://pi@shelf:22" in caught.value.__notes__[-1]
 
 
-def test_a_job_that_was_not_begun_can_begin(
-    table: Path, history: History, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_that_was_not_begun_can_begin(table: Path, history: History, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         profile(table, Refusing(KeyboardInterrupt()))
     record = only(history)

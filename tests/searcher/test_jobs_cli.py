@@ -72,9 +72,7 @@ def test_the_list_is_read_by_people_and_programs(searcher: Run, tmp_path: Path) 
         (None, "", "0 of at most 3"),
     ],
 )
-def test_what_a_device_says_comes_with_the_way_on(
-    history: History, told: str | None, shown: str, batches: str
-) -> None:
+def test_what_a_device_says_comes_with_the_way_on(history: History, told: str | None, shown: str, batches: str) -> None:
     rows = job_list([(history.find(PLAN.job_id), told)], datetime.now(UTC), True).columns
     cells = {str(column.header): list(column.cells) for column in rows}
     assert (cells["on the device"], cells["batches"]) == ([shown], [batches])
