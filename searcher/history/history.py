@@ -124,16 +124,12 @@ class History:
             connection.execute("UPDATE jobs SET state = ? WHERE job_id = ?", (State.RUNNING.value, job_id))
 
     def end(self, job_id: str, state: State, sentence: str | None = None) -> None:
-        """Write down how a job ended, or that it goes on without this host; `sentence` says why it failed.
-
-        A job that had ended so before, whose table is only made again, keeps the time of then.
-        """
+        """Write down how a job ended, or that it goes on without this host; `sentence` says why it failed."""
         ended = None if state is State.RUNNING else _now()
         with writing(self._path) as connection:
             connection.execute(
-                "UPDATE jobs SET ended = CASE WHEN state = :state THEN coalesce(ended, :ended) ELSE :ended END,"
-                " state = :state, sentence = :sentence WHERE job_id = :job_id",
-                {"state": state.value, "ended": ended, "sentence": sentence, "job_id": job_id},
+                "UPDATE jobs SET state = ?, ended = ?, sentence = ? WHERE job_id = ?",
+                (state.value, ended, sentence, job_id),
             )
 
     def add_sent(self, job_id: str, sent_bytes: int) -> None:

@@ -41,6 +41,10 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         SearcherError: as `make_table`, or the device cannot be reached or refuses.
     """
     if history.is_complete(plan.job_id):
+        record = history.known(plan.job_id)
+        if record is not None and record.state is State.FINISHED:
+            # What becomes of its table now changes nothing of how it ended.
+            return (yield from make_table(target, plan, remembered(plan, history), history))
         with _written_down(history, plan, outlives=False):
             table = yield from make_table(target, plan, remembered(plan, history), history)
         return table

@@ -91,16 +91,6 @@ def test_a_device_is_found_again_from_every_folder(
     assert history.find("c").device() == Device("ssh://pi@board.toml", profile_name="pixel-6")
 
 
-def test_a_job_whose_table_is_made_again_ended_when_it_ended(
-    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    history.begin(plan("a"), None, tmp_path / "t.json")
-    for moment, state in (("1", State.STOPPED), ("2", State.FINISHED), ("3", State.FINISHED)):
-        monkeypatch.setattr("searcher.history.history._now", lambda moment=moment: moment)
-        history.end("a", state)
-    assert history.find("a").ended == "2"
-
-
 def test_events_are_kept_once_and_in_order(history: History) -> None:
     told = events("a", 6)
     history.begin(plan("a"), Device(), None)

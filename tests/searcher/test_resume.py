@@ -18,7 +18,7 @@ from searcher.history.database import HistoryError
 from searcher.history.history import History
 from searcher.history.job_record import State
 from searcher.tables.journal import JournalInUseError, journal_path, partial_path
-from searcher.tables.lookup_table import LookupTable
+from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.tables.plan import OtherRequestError
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from tests.fakes import FakeTransport
@@ -112,6 +112,12 @@ def test_resume_of_a_finished_job_makes_its_table_again_and_measures_nothing(
     assert told in capsys.readouterr().err
     assert table.read_bytes() == before
     assert only(history) == record
+    # A table that is not replaced makes no failure of a job that has finished.
+    table.write_text(before.decode().replace('"threads": 1', '"threads": 2'))
+    with pytest.raises(KeyMismatchError):
+        profile(table, FakeTransport(), resume=True)
+    assert only(history) == record
+    table.write_bytes(before)
     # Without it the user wants to measure again.
     profile(table, device)
     assert (actions(device), len(history.jobs())) == (["start", "follow"] * 2, 2)
