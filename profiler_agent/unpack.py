@@ -99,12 +99,16 @@ def _remove_abandoned(parent: Path) -> None:
 def main() -> int:
     """Unpack as the arguments say; return the exit status."""
     given = iter(sys.argv[1:])
+    folder = ""
     try:
         for archive, sha256, folder in zip(given, given, given):
             unpack(Path(archive), sha256, Path(folder))
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError) as e:
-        # zipfile raises RuntimeError where this Python has no zlib.
-        print(f"cannot unpack: {e}", file=sys.stderr)
+        # zipfile raises RuntimeError where this Python has no zlib. What a full disk refuses is told without a name.
+        if isinstance(e, OSError) and e.filename is None and e.strerror:
+            print(f"cannot unpack into {os.path.abspath(folder)}: {e.strerror}", file=sys.stderr)
+        else:
+            print(f"cannot unpack: {e}", file=sys.stderr)
         return 1
     return 0
 

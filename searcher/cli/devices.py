@@ -54,7 +54,7 @@ def show_profile(
     name: Annotated[str, typer.Argument(help="A profile's name, or a .toml file.")], as_json: options.Json = False
 ) -> None:
     """Print what a profile says."""
-    path = find_profile(name)
+    path = find_profile(name, "profile")
     one = read_profile(path)
     if as_json:
         show.document({"name": path.stem, "file": str(path), **profile_document(one)})
@@ -68,6 +68,7 @@ def check(
     name: Name,
     profile: options.ProfileName = None,
     python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
     identity: options.Identity = None,
     known_hosts: options.KnownHosts = None,
     ssh_config: options.SshConfig = None,
@@ -81,6 +82,7 @@ def check(
         python,
         identity,
         known_hosts,
+        runtime_from=runtime_from,
         profile_name=profile,
         ssh_config=ssh_config,
         accept_new_host_key=accept_new_host_key,

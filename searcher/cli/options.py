@@ -35,7 +35,12 @@ DeviceNames = Annotated[
     list[str] | None,
     typer.Option("--device", help="local, a profile's name, or ssh://user@host:port; several are measured at once."),
 ]
-Fleet = Annotated[Path | None, typer.Option(help="TOML file that lists boards, which are measured at once.")]
+Fleet = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file that lists boards, which are measured at once; one without a name is called by its host."
+    ),
+]
 Shard = Annotated[bool, typer.Option("--shard", help="Boards of one kind share the blocks, into one table.")]
 ProfileName = Annotated[str | None, typer.Option("--profile", help="Profile of a device that is named by its address.")]
 Python = Annotated[str | None, typer.Option(help="Python on the device, 3.8 or newer.")]

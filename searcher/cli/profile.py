@@ -20,7 +20,11 @@ from searcher.workflows.profile_space import ProfileRequest, profile_space
 from searcher.workflows.progress import Work
 
 _TABLE, _TABLES = Path("table.json"), Path("tables")
-_OUT = "The table to write, its raw samples beside it; of several devices the folder for their tables."
+_OUT = (
+    "The table to write, its raw samples beside it; of several devices the folder for their tables. "
+    f"Unless given: {_TABLE}, of several devices the folder {_TABLES}."
+)
+_RESUME = "Go on with the unfinished job for this table; of a finished one only make the table again."
 
 
 def command(
@@ -56,7 +60,7 @@ def command(
     samples: options.Samples = options.DEFAULTS.samples,
     budget_s: options.Budget = None,
     overwrite: options.Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished job for this table.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=_RESUME)] = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring agent and blocks to the device, measure there, and write the table."""

@@ -147,7 +147,7 @@ def _check_place(
     elif isinstance(event, Hello) and not _is_printable(event.key):
         problem = "its key holds control characters"
     elif first is not None and isinstance(event, Hello) and event.key != first.key:
-        # An agent that goes on with a job, after it had died, says hello again.
+        # An agent that goes on with a job that broke off says hello again.
         problem = "it goes on under another key"
     elif isinstance(previous, Done):
         problem = "it goes on after `done`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 from searcher.artifacts import cache_folder
 from searcher.devices.local import LocalTransport
 from searcher.devices.profile import Cluster, DeviceProfile, find_profile, read_profile
-from searcher.devices.ssh import SshTransport, introduce
+from searcher.devices.ssh import SshTransport
 from searcher.devices.ssh_address import names_port, parse_address
+from searcher.devices.ssh_login import introduce
 from searcher.devices.ssh_route import Route, SshConfiguration, with_choices
 from searcher.devices.transport import Transport
 from searcher.errors import BadInputError
@@ -20,6 +21,20 @@ from searcher.errors import BadInputError
 LOCAL = "local"
 _SSH = "ssh://"
 SOURCES = DEPLOY, SYSTEM = "deploy", "system"
+
+
+class ChoiceError(BadInputError):
+    """What the user says of a device, beside its name, cannot be used.
+
+    Attributes:
+        key: what it is, as a fleet's file calls it: `identity`, `known_hosts`, `ssh_config` or `profile`.
+        problem: what is wrong, without the name of an option.
+    """
+
+    def __init__(self, key: str, problem: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -60,15 +75,16 @@ class Device:
         if self.runtime_from not in (None, *SOURCES):
             raise BadInputError(f"--runtime-from takes {' or '.join(SOURCES)}, not {self.runtime_from!r}")
         if self.profile_name is not None and self.name != LOCAL and not self.name.startswith(_SSH):
+            find_profile(self.name)
             raise BadInputError(
                 f"the device {self.name} is a profile: --profile goes with ssh://user@host:port or local"
             )
-        for option, file in (("--identity", self.identity), ("--ssh-config", self.ssh_config)):
+        for field, file in (("identity", self.identity), ("ssh_config", self.ssh_config)):
             if file is not None:
-                _require_readable(option, file)
+                _require_readable(field, file)
         # The first key of all makes the file.
         if self.known_hosts is not None and (self.known_hosts.exists() or not self.accept_new_host_key):
-            _require_readable("--known-hosts", self.known_hosts)
+            _require_readable("known_hosts", self.known_hosts)
         # Read at once: what cannot be used is told before any work.
         _ = self.profile
         if not self.is_local:
@@ -81,9 +97,12 @@ class Device:
         Raises:
             BadInputError: there is no such profile, or it cannot be used.
         """
-        if self.name.startswith(_SSH) and self.profile_name is None:
-            return DeviceProfile()
-        return read_profile(find_profile(self.profile_name or self.name))
+        if self.profile_name is not None:
+            try:
+                return read_profile(find_profile(self.profile_name, "profile"))
+            except BadInputError as e:
+                raise ChoiceError("profile", str(e), str(e)) from e
+        return DeviceProfile() if self.name.startswith(_SSH) else read_profile(find_profile(self.name))
 
     @property
     def is_local(self) -> bool:
@@ -114,12 +133,13 @@ class Device:
         return with_choices(route, self.identity, self.known_hosts)
 
 
-def _require_readable(option: str, file: Path) -> None:
+def _require_readable(field: str, file: Path) -> None:
     """Open a file for a moment: better refused now than after minutes of exporting."""
     try:
         file.open("rb").close()
     except OSError as e:
-        raise BadInputError(f"{option} {file} cannot be read: {e.strerror or e}") from e
+        problem = f"{file} cannot be read: {e.strerror or e}"
+        raise ChoiceError(field, problem, f"--{field.replace('_', '-')} {problem}") from e
 
 
 def local_root() -> Path:
@@ -141,15 +161,14 @@ def connect(device: Device) -> Transport:
     return SshTransport.through(device.route())
 
 
-def meet(device: Device) -> list[str]:
+def meet(device: Device) -> Iterator[str]:
     """Accept the host keys of servers that were never met, if the user wants that; every later way there is strict.
 
-    Returns:
-        A sentence for each key that was accepted.
+    Yields:
+        A sentence for each key when it is accepted, whatever becomes of the login then.
 
     Raises:
         TransportError: a server cannot be reached, or shows a key that is not the one of before.
     """
-    if device.is_local or not device.accept_new_host_key:
-        return []
-    return introduce(device.route())
+    if device.accept_new_host_key and not device.is_local:
+        yield from introduce(device.route())

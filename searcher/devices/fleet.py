@@ -14,7 +14,7 @@ import pydantic
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from searcher.devices.device import Device
+from searcher.devices.device import ChoiceError, Device
 from searcher.devices.ssh_address import DEFAULT_PORT, parse_address
 from searcher.devices.toml_file import existing, read_text, where
 from searcher.errors import BadInputError
@@ -102,6 +102,8 @@ def read_fleet(path: Path, usual: Device) -> list[Board]:
             if entry.device in [device.name for device in devices]:
                 raise BadInputError(f"{entry.device} is listed twice")
             devices.append(_device(entry, path.parent, usual))
+        except ChoiceError as e:
+            raise BadInputError(f"{where(path, text, ('board', index, e.key))}: {e.problem}") from e
         except BadInputError as e:
             raise BadInputError(f"{where(path, text, ('board', index, 'device'))}: {e}") from e
     return _named(devices, [entry.name for entry in entries])

@@ -6,6 +6,7 @@ else in `devices` in the user's configuration folder. A user's profile hides one
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 import searcher
+from searcher.devices.runtime_packages import packages_of
 from searcher.devices.ssh_address import SshAddress, parse_address
 from searcher.devices.toml_file import existing, read_text, where
 from searcher.errors import BadInputError
@@ -32,6 +34,18 @@ _SECRET = re.compile(r"pass(word|wd|phrase|code)?|pwd|secret|token|credentials?|
 
 Cluster = Literal["fastest", "slowest", "all"]
 Sensor = Literal["temperature", "frequency", "throttling", "power"]
+
+
+def _known_runtime(name: str) -> str:
+    try:
+        packages_of(name)
+    except BadInputError as e:
+        # pydantic tells the place of a ValueError, and of no other.
+        raise ValueError(str(e)) from e
+    return name
+
+
+Runtime = Annotated[str, AfterValidator(_known_runtime)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -62,6 +76,9 @@ class Reach:
         """
         if self.address is None:
             raise BadInputError("the profile holds no address: give ssh://user@host:port and --profile")
+        # An IPv6 address has two colons at least.
+        if "://" in self.address or self.address.count(":") == 1:
+            raise BadInputError("give only the name here: user and port have keys of their own")
         host = f"[{self.address}]" if ":" in self.address else self.address
         parsed = parse_address(f"ssh://{host}" + (f":{self.port}" if self.port else ""))
         return SshAddress(self.user if parsed.user is None else parsed.user, parsed.host, parsed.port)
@@ -80,7 +97,7 @@ class PythonThere:
 
     interpreter: str | None = None
     runtime_from: Literal["deploy", "system"] | None = None
-    runtimes: tuple[str, ...] = ()
+    runtimes: tuple[Runtime, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -95,7 +112,7 @@ class Measure:
         sensors: what the device should tell of itself.
     """
 
-    runtime: str = "onnx"
+    runtime: Runtime = "onnx"
     cluster: Cluster = "all"
     threads: Annotated[int, Field(ge=1)] = 1
     max_temperature_c: Annotated[float, Field(gt=0, le=150)] | None = None
@@ -136,22 +153,25 @@ def profile_files() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def find_profile(name: str) -> Path:
+def find_profile(name: str, meant: Literal["device", "profile"] = "device") -> Path:
     """Return the file of a profile.
 
     Args:
         name: of a profile, or a path that ends in `.toml`.
+        meant: what the user gives with it, for messages: a device may be named by an address too.
 
     Raises:
-        BadInputError: there is none of that name; the message names those that there are.
+        BadInputError: there is none of that name; the message names those that there are, the likeliest first.
     """
     if name.endswith(_SUFFIX):
         return Path(name)
     files = profile_files()
     if name not in files:
+        similar = difflib.get_close_matches(name, files, n=1)
+        guess = f" (did you mean {similar[0]}?)" if similar else ""
+        ways = "local, ssh://user@host:port, " if meant == "device" else ""
         raise BadInputError(
-            f"unknown device {name!r}: give local, ssh://user@host:port, a .toml file,"
-            f" or one of the profiles {', '.join(files)}"
+            f"unknown {meant} {name!r}{guess}: give {ways}a .toml file, or one of the profiles {', '.join(files)}"
         )
     return files[name]
 

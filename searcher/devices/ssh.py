@@ -12,7 +12,7 @@ import paramiko
 from searcher.devices import transport
 from searcher.devices.sftp import DeviceFiles, answered, explained, was_lost
 from searcher.devices.ssh_address import SshAddress, parse_address
-from searcher.devices.ssh_login import ANSWER_S, LINK_FAILURES, log_in
+from searcher.devices.ssh_login import ANSWER_S, LINK_FAILURES, TIMEOUT_S, log_in
 from searcher.devices.ssh_route import Hop, Route
 from searcher.devices.transport import (
     CHUNK_BYTES,
@@ -33,13 +33,11 @@ __all__ = [
     "SshAddress",
     "SshTransport",
     "UnreachableError",
-    "introduce",
     "parse_address",
     "remote_command",
 ]
 
 _ROOT = ".cache/profiler-agent"
-_TIMEOUT_S = 10.0
 
 # What paramiko reports for a command that was killed, shell and all, or whose end was never told.
 _NO_STATUS = -1
@@ -129,7 +127,7 @@ class SshTransport:
         identity: Path | None = None,
         known_hosts: Path | None = None,
         root: str = _ROOT,
-        timeout_s: float = _TIMEOUT_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> SshTransport:
         """Log in to a device with a key, without looking into the user's SSH configuration; see `through`.
 
@@ -148,7 +146,7 @@ class SshTransport:
         )
 
     @classmethod
-    def through(cls, route: Route, *, root: str = _ROOT, timeout_s: float = _TIMEOUT_S) -> SshTransport:
+    def through(cls, route: Route, *, root: str = _ROOT, timeout_s: float = TIMEOUT_S) -> SshTransport:
         """Log in to the last of several servers by way of the others, with keys, every host key verified.
 
         Args:
@@ -214,20 +212,6 @@ class SshTransport:
     def close(self) -> None:
         """Close the connection; programs that still run over it are ended by the device."""
         _close(self._connections)
-
-
-def introduce(route: Route, timeout_s: float = _TIMEOUT_S) -> list[str]:
-    """Meet the servers of a route for the first time: keys of those that are not known are accepted and written down.
-
-    Returns:
-        A sentence for each key that was accepted.
-
-    Raises:
-        TransportError: as for `SshTransport.through`; keys that are not those of before are refused here too.
-    """
-    accepted: list[str] = []
-    _close(log_in(route, timeout_s, accepted))
-    return accepted
 
 
 def _close(connections: Sequence[paramiko.Transport]) -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -31,6 +31,9 @@ ANSWER_S = 45.0
 # A link over which nothing is acknowledged for this long is given up, instead of after the kernel's 15 minutes.
 LINK_TIMEOUT_S = 60
 
+# The longest wait for each step of connecting, unless the SSH configuration says otherwise.
+TIMEOUT_S = 10.0
+
 # What paramiko raises when a connection fails or a server answers with nonsense.
 LINK_FAILURES = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
 
@@ -40,14 +43,12 @@ _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-def log_in(route: Route, timeout_s: float, accepted: list[str] | None = None) -> tuple[paramiko.Transport, ...]:
+def log_in(route: Route, timeout_s: float = TIMEOUT_S) -> tuple[paramiko.Transport, ...]:
     """Connect to a server by way of others, verify each one's host key, and log in with keys.
 
     Args:
         route: the servers in the order in which they are met.
         timeout_s: the longest wait for each step, in seconds.
-        accepted: where a server's key that no known_hosts file holds is to be trusted and written into the first
-            file: takes a sentence for each. None refuses such servers.
 
     Returns:
         The connections to close, in the route's order; the last one leads to the route's end.
@@ -60,11 +61,10 @@ def log_in(route: Route, timeout_s: float, accepted: list[str] | None = None) ->
     with contextlib.ExitStack() as unfinished:
         connections: list[paramiko.Transport] = []
         for hop in route:
-            wait_s = hop.timeout_s or timeout_s
-            link = _tunnel(connections[-1], hop, wait_s) if connections else _dial(hop.address, wait_s)
-            connection = paramiko.Transport(link)
-            unfinished.callback(connection.close)
-            _enter(connection, hop, wait_s, accepted)
+            known = _known(hop, may_lack=not hop.known_hosts_demanded)
+            connection = _agreed(hop, known, connections, timeout_s, unfinished)
+            known.verify(connection.get_remote_server_key())
+            _KeyLogin(connection, hop, _user(hop.address)).attempt()
             connections.append(connection)
         unfinished.pop_all()
     last = connections[-1]
@@ -72,17 +72,49 @@ def log_in(route: Route, timeout_s: float, accepted: list[str] | None = None) ->
     return tuple(connections)
 
 
-def _enter(connection: paramiko.Transport, hop: Hop, timeout_s: float, accepted: list[str] | None) -> None:
-    may_lack = accepted is not None or not hop.known_hosts_demanded
-    known = known_keys(hop.address, hop.known_hosts, hop.key_name, may_lack=may_lack)
-    user = hop.address.user or _local_user(hop.address)
-    _agree(connection, known, timeout_s)
-    key = connection.get_remote_server_key()
-    if accepted is None:
-        known.verify(key)
-    elif (sentence := known.remember(key)) is not None:
-        accepted.append(sentence)
-    _KeyLogin(connection, hop, user).attempt()
+def introduce(route: Route, timeout_s: float = TIMEOUT_S) -> Iterator[str]:
+    """Meet the servers of a route for the first time: keys of those that are not known are accepted and written down.
+
+    Args:
+        route: the servers in the order in which they are met.
+        timeout_s: the longest wait for each step, in seconds.
+
+    Yields:
+        A sentence for each key as soon as it is written down: the login that follows may fail.
+
+    Raises:
+        TransportError: as for `log_in`; keys that are not those of before are refused here too.
+    """
+    with contextlib.ExitStack() as unfinished:
+        connections: list[paramiko.Transport] = []
+        for hop in route:
+            known = _known(hop, may_lack=True)
+            connection = _agreed(hop, known, connections, timeout_s, unfinished)
+            sentence = known.remember(connection.get_remote_server_key())
+            if sentence is not None:
+                yield sentence
+            _KeyLogin(connection, hop, _user(hop.address)).attempt()
+            connections.append(connection)
+
+
+def _known(hop: Hop, *, may_lack: bool) -> KnownKeys:
+    return known_keys(hop.address, hop.known_hosts, hop.key_name, may_lack=may_lack)
+
+
+def _agreed(
+    hop: Hop,
+    known: KnownKeys,
+    before: Sequence[paramiko.Transport],
+    timeout_s: float,
+    unfinished: contextlib.ExitStack,
+) -> paramiko.Transport:
+    """Connect to a server, through those before it, and let it prove that it owns the host key that it shows."""
+    wait_s = hop.timeout_s or timeout_s
+    link = _tunnel(before[-1], hop, wait_s) if before else _dial(hop.address, wait_s)
+    connection = paramiko.Transport(link)
+    unfinished.callback(connection.close)
+    _agree(connection, known, wait_s)
+    return connection
 
 
 def _watch(connection: paramiko.Transport) -> None:
@@ -100,7 +132,10 @@ def _watch(connection: paramiko.Transport) -> None:
         impatience.cancel()
 
 
-def _local_user(address: SshAddress) -> str:
+def _user(address: SshAddress) -> str:
+    """Return who logs in: the user that the address names, else the local one."""
+    if address.user is not None:
+        return address.user
     try:
         return getpass.getuser()
     except (KeyError, OSError) as e:

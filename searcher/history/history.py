@@ -118,6 +118,11 @@ class History:
             last = connection.execute(query, (job_id,)).fetchone()
         return last is not None and last[0] == "done"
 
+    def start(self, job_id: str) -> None:
+        """Write down that a device is told of a job from now on."""
+        with writing(self._path) as connection:
+            connection.execute("UPDATE jobs SET state = ? WHERE job_id = ?", (State.RUNNING.value, job_id))
+
     def end(self, job_id: str, state: State, sentence: str | None = None) -> None:
         """Write down how a job ended, or that it goes on without this host; `sentence` says why it failed."""
         ended = None if state is State.RUNNING else _now()

@@ -16,6 +16,8 @@ from searcher.errors import BadInputError
 from searcher.tables.plan import Plan
 
 _REACH = TypeAdapter(Device)
+# What the user may have named from the folder where the command was given; profiles have names too.
+_FILES, _PROFILES = ("identity", "known_hosts", "ssh_config"), ("name", "profile_name")
 
 
 class State(StrEnum):
@@ -23,6 +25,8 @@ class State(StrEnum):
 
     EXPORTED = "exported"
     """It was written to a folder, to be carried to its device."""
+    NOT_BEGUN = "not begun"
+    """Its device was being prepared, and knows nothing of it; it can begin."""
     RUNNING = "running"
     """It was begun, and may be running on its device whether or not this host follows it."""
     STOPPED = "stopped"
@@ -37,7 +41,7 @@ class State(StrEnum):
     """It was ended for good."""
 
 
-UNFINISHED = (State.RUNNING, State.STOPPED, State.LOST)
+UNFINISHED = (State.NOT_BEGUN, State.RUNNING, State.STOPPED, State.LOST)
 
 
 @dataclass(frozen=True)
@@ -110,5 +114,10 @@ class JobRecord:
 
 
 def written_reach(device: Device) -> str:
-    """Return how to reach a device as text; it holds names of files, never what is in them."""
-    return _REACH.dump_json(device).decode()
+    """Return how to reach a device as text, good in every folder; it holds names of files, never what is in them."""
+    plain = _REACH.dump_python(device, mode="json")
+    for field, value in plain.items():
+        is_profile = field in _PROFILES and value is not None and value.endswith(".toml") and "://" not in value
+        if value is not None and (field in _FILES or is_profile):
+            plain[field] = str(Path(value).absolute())
+    return json.dumps(plain)

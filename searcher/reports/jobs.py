@@ -13,6 +13,8 @@ from searcher.devices.transport import printable
 from searcher.history.job_record import JobRecord
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+# By what the device says of the job.
+_WAYS_ON = {"running": "follows it", "broken": "goes on with it", "ended": "fetches its result"}
 
 
 def job_list(rows: Iterable[tuple[JobRecord, str | None]], now: datetime, asked: bool) -> Table:
@@ -27,16 +29,25 @@ def job_list(rows: Iterable[tuple[JobRecord, str | None]], now: datetime, asked:
     for name in ("job", "state", *(("on the device",) if asked else ()), "device", "table", "batches", "age"):
         shown.add_column(name, overflow="fold", justify="right" if name in ("batches", "age") else "left")
     for record, told in rows:
+        # What the device has beyond that is counted when it is fetched.
+        here = " here" if told in _WAYS_ON else ""
         shown.add_row(
             record.short_id,
             record.state,
-            *((printable(told or ""),) if asked else ()),
+            *((_on_the_device(record, told),) if asked else ()),
             record.plan.device,
             "" if record.table is None else str(record.table),
-            f"{record.batches} of at most {record.plan.batches}",
+            f"{record.batches} of at most {record.plan.batches}{here}",
             age(record.begun, now),
         )
     return shown
+
+
+def _on_the_device(record: JobRecord, told: str | None) -> str:
+    """Return what a device says of a job, and what the user can do about it."""
+    way_on = _WAYS_ON.get(told or "")
+    said = printable(told or "")
+    return said if way_on is None else f"{said}: searcher jobs attach {record.short_id} {way_on}"
 
 
 def age(begun: str, now: datetime) -> str:

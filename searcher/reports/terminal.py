@@ -8,8 +8,11 @@ from rich.table import Table
 
 from searcher.search.candidate import SearchResult, best_distinct
 from searcher.tables.foreign.imported import UNKNOWN
-from searcher.tables.lookup_table import LookupTable
+from searcher.tables.lookup_table import Entry, LookupTable
 from searcher.verification.verification import Verdict, Verification
+
+# Of the intervals that the headings promise.
+_CONFIDENCE = 0.95
 
 
 def lookup_table(table: LookupTable) -> Table:
@@ -30,22 +33,30 @@ def lookup_table(table: LookupTable) -> Table:
     if judged:
         shown.add_column("‖q-f‖ ÷ ‖f‖", justify="right")
     for block, entry in table.entries.items():
-        low, high = entry.interval_ms
-        half_width_pct = 50 * (high - low) / entry.median_ms
-        label = "" if entry.confidence >= 0.95 else f" ({100 * entry.confidence:.0f}% only)"
-        if entry.occurrences is not None:
-            label = f" (range of {entry.occurrences} estimates)"
+        interval, half_width = _interval(entry, key.runtime == UNKNOWN)
         shown.add_row(
             block,
             f"{entry.median_ms:.5f}",
-            f"{low:.5f} … {high:.5f}{label}",
-            f"{half_width_pct:.1f}",
+            interval,
+            half_width,
             "yes" if entry.converged else "no",
             *(cells.get(block, "") for cells in costs.values()),
             *([_norm(entry.numerical_error)] if judged else ()),
         )
     shown.caption = "\n".join(_remarks(table)) or None
     return shown
+
+
+def _interval(entry: Entry, imported: bool) -> tuple[str, str]:
+    """Return the cells of an entry's interval and of its half-width in %; a single round has neither."""
+    low, high = entry.interval_ms
+    if entry.occurrences is not None:
+        label = f" (range of {entry.occurrences} estimates)"
+    elif entry.confidence == 0:
+        return ("none was told" if imported else "none: one round"), ""
+    else:
+        label = "" if entry.confidence >= _CONFIDENCE else f" ({100 * entry.confidence:.0f}% only)"
+    return f"{low:.5f} … {high:.5f}{label}", f"{50 * (high - low) / entry.median_ms:.1f}"
 
 
 def _remarks(table: LookupTable) -> Iterable[str]:
@@ -103,12 +114,14 @@ def verification(verified: Verification) -> Table:
         shown.add_column(name, justify="left" if name else "center")
     for verdict in verified.candidates:
         low, high = verdict.measured_ci_ms
-        label = "" if verdict.measured_ci_confidence >= 0.95 else f" ({100 * verdict.measured_ci_confidence:.0f}% only)"
+        confidence = verdict.measured_ci_confidence
+        label = "" if confidence >= _CONFIDENCE else f" ({100 * confidence:.0f}% only)"
         shown.add_row(
             verdict.architecture,
             f"{verdict.predicted_ms:.4f}",
             f"{verdict.measured_ms:.4f}",
-            f"{low:.4f} … {high:.4f}{label}",
+            # One round has none.
+            "none: one round" if confidence == 0 else f"{low:.4f} … {high:.4f}{label}",
             f"{verdict.error_pct:+.1f}",
             "yes" if verdict.feasible else "no",
             ", ".join(_roles(verdict, verified)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from searcher.devices.clusters import cluster_processors
 from searcher.devices.deploy import DevicePython, deploy_agent
-from searcher.devices.device import Connect, Device, connect, meet
+from searcher.devices.device import DEPLOY, Connect, Device, connect, meet
 from searcher.devices.inquiry import DeviceInfo, ask_doctor, ask_info
 from searcher.devices.prepare import prepare_python, python_setup
 from searcher.devices.survey import PythonUnfitError
@@ -56,17 +56,19 @@ def check_device(device: Device, connect: Connect = connect) -> Iterator[Check]:
     Raises:
         BadInputError: the user's files cannot be used.
     """
+    host_key = "the one that is known"
     try:
         for sentence in meet(device):
             yield Check("host key", NOTE, sentence)
+            host_key = "accepted just now, and the one that counts from here on"
         transport = connect(device)
     except TransportError as e:
-        yield from _not_reached(e)
+        yield from _not_reached(e, host_key)
         return
     with closing(transport):
         yield Check("reachable", OK, transport.description)
         if not device.is_local:
-            yield Check("host key", OK, "the one that is known")
+            yield Check("host key", OK, host_key)
             yield Check("login", OK, "with a key")
         try:
             yield from _examined(transport, device)
@@ -74,12 +76,12 @@ def check_device(device: Device, connect: Connect = connect) -> Iterator[Check]:
             yield Check("agent", FAILS, str(e))
 
 
-def _not_reached(error: TransportError) -> Iterator[Check]:
-    """Tell how far the way went."""
+def _not_reached(error: TransportError, host_key: str) -> Iterator[Check]:
+    """Tell how far the way went; `host_key` says what became of the server's key if it went that far."""
     if isinstance(error, HostKeyError | AuthenticationError):
         yield Check("reachable", OK, "an SSH server answers")
     if isinstance(error, AuthenticationError):
-        yield Check("host key", OK, "the one that is known")
+        yield Check("host key", OK, host_key)
     stages = {HostKeyError: "host key", AuthenticationError: "login"}
     yield Check(stages.get(type(error), "reachable"), FAILS, str(error))
 
@@ -128,10 +130,18 @@ def _runtimes(info: DeviceInfo, device: Device) -> Iterator[Check]:
     wanted = device.profile.measure.runtime
     usable = [name for name in info.working_runtimes if wanted in (name, _family(name))]
     for name, sentence in info.runtimes.items():
-        verdict = OK if name in info.working_runtimes else NOTE
-        yield Check(printable(f"runtime {name}"), verdict, printable(sentence))
+        works = name in info.working_runtimes
+        # What was to be brought for this very check, and does not work, is told in the device's words.
+        waits = not works and (usable or wanted not in (name, _family(name))) and _is_brought(name, device)
+        told = f"not there; where wheels fit, it is brought with --runtime {name}" if waits else sentence
+        yield Check(printable(f"runtime {name}"), OK if works else NOTE, printable(told))
     if not usable:
         yield Check("runtime", FAILS, f"no runtime of {wanted} opens a session there")
+
+
+def _is_brought(runtime: str, device: Device) -> bool:
+    """Say whether a measurement with a runtime would bring it to the device."""
+    return python_setup(device, runtime).runtime_from == DEPLOY
 
 
 def _family(runtime: str) -> str:

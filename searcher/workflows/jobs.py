@@ -60,7 +60,8 @@ def cancel_job(record: JobRecord, history: History, connect: Connect = connect) 
         BadInputError: it has ended already.
         SearcherError: the device cannot be reached, or the job's agent cannot be ended.
     """
-    if record.state is State.EXPORTED:
+    if record.state in (State.EXPORTED, State.NOT_BEGUN):
+        # Nobody works on it that this host could reach.
         history.end(record.job_id, State.CANCELLED)
         return
     if record.state not in UNFINISHED:
@@ -81,7 +82,7 @@ def refreshed(records: Sequence[JobRecord], connect: Connect = connect) -> Itera
         does not answer; None for a job that is not asked for. Its events are those on the device where there are more.
     """
     for record in records:
-        if record.state not in UNFINISHED:
+        if record.state not in UNFINISHED or record.state is State.NOT_BEGUN:
             yield record, None
             continue
         try:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiler_agent.records import Event, Hello, Job, RecordError, format_job, parse_job
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.devices.answers import DeviceAnswerError, MeasurementFailedError, checked
+from searcher.devices.carried_runtime import unpack_runtime
 from searcher.devices.deploy import agent_files
+from searcher.devices.survey import DeviceSystem
 from searcher.devices.transport import CHUNK_BYTES, TransportError, printable, split_lines
 from searcher.documents import Document
 from searcher.errors import BadInputError, SearcherError
@@ -24,7 +26,7 @@ from searcher.workflows.progress import Work
 
 SCHEMA_VERSION = 1
 _MANIFEST, _JOB, _README, _JOURNAL = "manifest.json", "job.json", "README.txt", "journal.jsonl"
-_AGENT, _MODELS = "agent", "models"
+_AGENT, _MODELS, _RUNTIME = "agent", "models", "runtime"
 
 # What must be installed on the device, by runtime or family.
 _PACKAGES = {
@@ -33,13 +35,24 @@ _PACKAGES = {
     "litert": "ai-edge-litert",
 }
 
+_INSTALLED = """\
+It needs Python 3.8 or newer with numpy and {runtime}.
+   Where they cannot be installed there, export the job anew with --runtime-from deploy, which
+   puts them into this folder. If they are in a virtual environment there, its python takes
+   the place of python3 below."""
+
+_CARRIED = """\
+It needs Python {python} as python3, on
+   Linux ({machine}, glibc {glibc} or newer). numpy and the runtime are in this folder:
+   {wheels}."""
+
 _INSTRUCTIONS = """\
 This folder holds one job for a device: models, the agent that measures them, and how.
 
-1. Carry the whole folder to the device. It needs Python 3.8 or newer with numpy and {runtime}.
+1. Carry the whole folder to the device. {needs}
 2. In this folder, run there:
 
-       PYTHONPATH={agent} python3 -m profiler_agent measure .
+       PYTHONPATH={path} python3 -m profiler_agent measure .
 
    It may be interrupted: the same command goes on.
 3. Carry {journal}, or the whole folder, back to the computer that made it, and run there:
@@ -69,19 +82,22 @@ class Manifest:
 MANIFEST_DOCUMENT = Document(Manifest, "manifest", SCHEMA_VERSION)
 
 
-def export_job(plan: Plan, folder: Path, history: History) -> Plan:
+def export_job(plan: Plan, folder: Path, history: History, system: DeviceSystem | None = None) -> Plan:
     """Write a job as a folder, whole or not at all.
 
     Args:
         plan: of a new job.
         folder: new, or empty.
         history: where the job is written down.
+        system: the device's Python, for which numpy and the runtime are put into the folder; None where the device has
+            them.
 
     Returns:
         The plan as it lies in the folder.
 
     Raises:
         BadInputError: something is in the folder, or it cannot be written.
+        NoWheelsError: the runtime cannot be had for that Python.
     """
     carried = replace(
         plan,
@@ -95,7 +111,7 @@ def export_job(plan: Plan, folder: Path, history: History) -> Plan:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             made = Path(scratch, "job")
-            _write(made, carried, sources)
+            _write(made, carried, sources, system)
             made.replace(folder)
     except OSError as e:
         raise BadInputError(f"cannot write the job's folder {folder}: {e.strerror or e}") from e
@@ -103,13 +119,19 @@ def export_job(plan: Plan, folder: Path, history: History) -> Plan:
     return carried
 
 
-def _write(folder: Path, plan: Plan, sources: Mapping[Path, Path]) -> None:
+def _write(folder: Path, plan: Plan, sources: Mapping[Path, Path], system: DeviceSystem | None) -> None:
     for target, source in sources.items():
         (folder / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / target)
+    runtime = plan.settings.runtime
+    if system is None:
+        needs, path = _INSTALLED.format(runtime=_PACKAGES.get(runtime, runtime)), _AGENT
+    else:
+        wheels = unpack_runtime(runtime, system, folder / _RUNTIME)
+        needs, path = _told_of(system, wheels), f"{_AGENT}:{_RUNTIME}"
     instructions = _INSTRUCTIONS.format(
-        runtime=_PACKAGES.get(plan.settings.runtime, plan.settings.runtime),
-        agent=_AGENT,
+        needs=needs,
+        path=path,
         journal=_JOURNAL,
         job_id=plan.job_id,
         blocks=len(plan.models),
@@ -121,6 +143,13 @@ def _write(folder: Path, plan: Plan, sources: Mapping[Path, Path]) -> None:
         path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
     MANIFEST_DOCUMENT.save(Manifest(plan, files), folder / _MANIFEST)
+
+
+def _told_of(system: DeviceSystem, wheels: Sequence[str]) -> str:
+    """Return what a device must be that a runtime was chosen for."""
+    major, minor, _ = system.version
+    names = ", ".join("-".join(name.split("-")[:2]) for name in wheels)
+    return _CARRIED.format(python=f"{major}.{minor}", machine=system.machine, glibc=system.libc_version, wheels=names)
 
 
 def import_job(source: Path, target: Target, history: History) -> Work[LookupTable]:
@@ -171,7 +200,10 @@ def _read(journal: Path, history: History) -> tuple[Plan, list[Event]]:
     try:
         with journal.open("rb") as file:
             lines = _lines(lambda: file.read(CHUNK_BYTES))
-            job = parse_job(next(lines, ""))
+            first = next(lines, None)
+            if first is None:
+                raise BadInputError(f"the journal {journal} is empty: it was not carried back whole")
+            job = parse_job(first)
             plan = _plan_of(job, journal, history)
             events = list(checked(lines, plan.job, f"the journal {journal}"))
     except OSError as e:

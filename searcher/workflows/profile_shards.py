@@ -232,7 +232,7 @@ def _order(shards: _Shards, step: str, name: str, models: tuple[ExportedModel, .
     request, settings = shards.requests[name], shards.requests[name].settings
     if step == _PROBE:
         settings = replace(settings, rounds=_PROBE_ROUNDS, costs=False)
-    request = replace(request, settings=settings, table=shards.path(step, name), overwrite=True, keep_finished=True)
+    request = replace(request, settings=settings, table=shards.path(step, name), overwrite=True)
     return Order(request, replace(shards.plans[name], job_id=uuid.uuid4().hex, models=models, settings=settings))
 
 

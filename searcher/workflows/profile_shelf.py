@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from searcher.devices.device import Connect, connect
 from searcher.history.history import History
-from searcher.history.job_record import JobRecord
+from searcher.history.job_record import JobRecord, State
 from searcher.reports.shelf import COMPLETE, FAILED, BoardReport, ShelfReport
 from searcher.tables.lookup_table import LookupTable
 from searcher.tables.plan import Plan
@@ -51,7 +51,7 @@ def profile_shelf(requests: Mapping[str, ProfileRequest], connect: Connect = con
         Target(request.table, request.overwrite).require_usable()
     plans = yield from plan_shelf(requests)
     began_s = time.monotonic()
-    orders = {name: Order(replace(request, keep_finished=True), plans[name]) for name, request in requests.items()}
+    orders = {name: Order(request, plans[name]) for name, request in requests.items()}
     before = {name: history.latest(order.request.table) for name, order in orders.items()}
     outcomes = yield from measured_together(orders, history, connect)
     boards = [
@@ -113,7 +113,7 @@ def _on_board(order: Order, history: History, connect: Connect) -> Work[LookupTa
 def _way_on(begun: JobRecord | None, patience_s: float) -> str:
     """Say what the user can do about the job of a board that did not answer."""
     silent = f"it was silent for {patience_s:g} s and was left"
-    if begun is None:
+    if begun is None or begun.state is State.NOT_BEGUN:
         return f"{silent}, before a job was begun there"
     name = begun.short_id
     return (

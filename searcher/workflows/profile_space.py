@@ -16,7 +16,7 @@ from searcher.history.job_record import JobRecord, State
 from searcher.spaces.block import measurable
 from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable
-from searcher.tables.plan import Plan, is_same_request, require_same_request
+from searcher.tables.plan import OtherRequestError, Plan, is_same_request, require_same_request
 from searcher.workflows.make_table import Target
 from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.prepare_exporter import prepare_exporter
@@ -32,9 +32,8 @@ class ProfileRequest:
         budget_s: seconds after which no new round of measuring starts; None for no bound.
         overwrite: replace an existing table also when its key differs.
         data: images that blocks of other numbers than fp32 are calibrated and judged on.
-        resume: go on with an unfinished job for this table, if there is one.
-        keep_finished: when resuming, make the table of the latest job again, without its device, if that has finished
-            and was for the very same.
+        resume: go on with an unfinished job for this table, if there is one; if the latest has finished, and was for
+            the very same, make its table again without the device.
     """
 
     space: SearchSpace
@@ -45,7 +44,6 @@ class ProfileRequest:
     overwrite: bool = False
     data: str = "digits"
     resume: bool = False
-    keep_finished: bool = False
 
 
 def profile_space(request: ProfileRequest, connect: Connect = connect) -> Work[LookupTable]:
@@ -83,9 +81,9 @@ def profile_planned(request: ProfileRequest, plan: Plan, history: History, conne
     """
     begun = _begun(request, plan, history)
     if begun is not None and request.resume:
-        require_same_request(begun.plan, plan)
+        _require_same(begun, plan)
         plan = replace(plan, job_id=begun.job_id)
-        yield from _told(f"going on with the job {begun.short_id}, begun {begun.begun}")
+        yield from _told(_what_goes_on(begun))
     elif request.resume:
         yield from _told(f"no unfinished job is to write {request.table}: measuring from the beginning")
     elif begun is not None:
@@ -95,13 +93,41 @@ def profile_planned(request: ProfileRequest, plan: Plan, history: History, conne
 
 
 def _begun(request: ProfileRequest, plan: Plan, history: History) -> JobRecord | None:
-    """Return the earlier job for a table that can go on, or whose table can be made again."""
+    """Return the earlier job for a table that can go on, or whose table can be made again.
+
+    One that no device was told of, and that is not to go on, is given up: there is nothing that could be lost of it.
+    """
     unfinished = history.unfinished(request.table)
-    if unfinished is not None or not (request.resume and request.keep_finished):
+    while unfinished is not None and unfinished.state is State.NOT_BEGUN:
+        if request.resume and is_same_request(unfinished.plan, plan):
+            break
+        history.end(unfinished.job_id, State.CANCELLED)
+        unfinished = history.unfinished(request.table)
+    if unfinished is not None or not request.resume:
         return unfinished
     latest = history.latest(request.table)
     same = latest is not None and latest.state is State.FINISHED and is_same_request(latest.plan, plan)
     return latest if same else None
+
+
+def _require_same(begun: JobRecord, plan: Plan) -> None:
+    """Raise OtherRequestError, with what to do, unless an earlier job asks for what is asked now."""
+    try:
+        require_same_request(begun.plan, plan)
+    except OtherRequestError as e:
+        raise OtherRequestError(
+            f"{e}: give the same options as then, or end that job with searcher jobs cancel {begun.short_id}"
+        ) from e
+
+
+def _what_goes_on(begun: JobRecord) -> str:
+    """Return what becomes of an earlier job when the user resumes."""
+    name = begun.short_id
+    if begun.state is State.FINISHED:
+        return f"the job {name} was finished {begun.ended}: the table is made from it, and nothing is measured again"
+    if begun.state is State.NOT_BEGUN:
+        return f"beginning the job {name}, which its device was not told of yet"
+    return f"going on with the job {name}, begun {begun.begun}"
 
 
 def _told(sentence: str) -> Iterator[Progress]:

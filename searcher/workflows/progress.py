@@ -81,7 +81,8 @@ def _again(hello: Hello, boot_id: str | None) -> str:
     """Say why an agent says hello again."""
     if hello.boot_id != boot_id:
         return "the device was started again; the job goes on"
-    return "the agent had died; the job goes on"
+    # It cannot tell whether it was killed, or interrupted by somebody who then started it again.
+    return "the agent had ended before its job was done, and was started again; the job goes on"
 
 
 def requiring_key(events: Iterator[Event], key: TableKey) -> Iterator[Event]:

@@ -41,6 +41,10 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
         SearcherError: as `make_table`, or the device cannot be reached or refuses.
     """
     if history.is_complete(plan.job_id):
+        record = history.known(plan.job_id)
+        if record is not None and record.state is State.FINISHED:
+            # What becomes of its table now changes nothing of how it ended.
+            return (yield from make_table(target, plan, remembered(plan, history), history))
         with _written_down(history, plan, outlives=False):
             table = yield from make_table(target, plan, remembered(plan, history), history)
         return table
@@ -48,12 +52,15 @@ def run_job(target: Target, plan: Plan, device: Device, history: History, connec
     outlives = not device.is_local
     sent = Sent()
     with closing(Link(lambda: CountingTransport(connect(device), sent))) as link:
-        history.begin(plan, device, target.path, overwrite=target.overwrite)
+        state = State.NOT_BEGUN if _not_begun(history, plan) else State.RUNNING
+        history.begin(plan, device, target.path, overwrite=target.overwrite, state=state)
         assignment = Assignment(plan.models, plan.settings, plan.budget_s, plan.job_id, outlives)
         with _written_down(history, plan, outlives), _counted(history, plan, sent):
             yield Progress(PREPARING, 0, 1)
             events = measure_on(link, setup, assignment)
             yield Progress(PREPARING, 1, 1)
+            # With the first event that is asked for, the device is told of the job.
+            history.start(plan.job_id)
             with _ended_if_unusable(link, device, plan):
                 table = yield from make_table(target, plan, events, history, goes_on=True)
     return table
@@ -114,10 +121,17 @@ def _written_down(history: History, plan: Plan, outlives: bool) -> Iterator[None
     history.end(plan.job_id, State.FINISHED)
 
 
+def _not_begun(history: History, plan: Plan) -> bool:
+    """Say whether no device was ever told of a job."""
+    record = history.known(plan.job_id)
+    return record is None or record.state is State.NOT_BEGUN
+
+
 def _state_after(error: BaseException, history: History, plan: Plan, outlives: bool) -> State:
     """Return what became of a job when following it ended with an error."""
+    not_begun = _not_begun(history, plan)
     if isinstance(error, UnreachableError):
-        return State.LOST
+        return State.NOT_BEGUN if not_begun else State.LOST
     cause = error.__cause__
     if isinstance(cause, RemoteProgramError):
         if cause.program_status == CANCELLED_STATUS:
@@ -129,6 +143,8 @@ def _state_after(error: BaseException, history: History, plan: Plan, outlives: b
     if isinstance(error, DeviceAnswerError | TransportError | NoWheelsError):
         return State.STOPPED if _has_begun(history, plan) else State.FAILED
     # The user, or something on this host: the job itself is sound.
+    if not_begun:
+        return State.NOT_BEGUN
     if not outlives:
         return State.STOPPED
     return State.RUNNING if _has_begun(history, plan) else State.LOST
@@ -142,6 +158,8 @@ def _way_on(state: State, plan: Plan) -> str | None:
     """Return what the user can do about a job that has not ended."""
     name = plan.job_id[:8]
     attach = f"searcher jobs attach {name}"
+    if state is State.NOT_BEGUN:
+        return f"the job {name} was not begun on {plan.device}: searcher profile … --resume, or {attach}, begins it"
     if state is State.RUNNING:
         return f"the job {name} goes on on {plan.device}: {attach} follows it, searcher jobs cancel {name} ends it"
     if state is State.LOST:

@@ -107,6 +107,17 @@ def test_a_missing_archive_is_one_sentence(tmp_path: Path) -> None:
     assert (status, said) == (1, "cannot unpack: [Errno 2] No such file or directory: 'agents/one.zip'\n")
 
 
+def test_what_the_disk_refuses_names_the_folder(tmp_path: Path) -> None:
+    _, sha256 = archive_in(tmp_path)
+    # A file of that size is refused as on a full disk: without its name.
+    command = ["sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", sys.executable, module.__file__]
+    result = subprocess.run(
+        [*command, "agents/one.zip", sha256, "agents/one"], cwd=str(tmp_path), capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (1, f"cannot unpack into {tmp_path}/agents/one: File too large\n")
+    assert not (tmp_path / "agents" / "one").exists()
+
+
 def test_it_never_writes_outside_its_folder(tmp_path: Path) -> None:
     archive = tmp_path / "agents" / "one.zip"
     archive.parent.mkdir()

@@ -145,7 +145,7 @@ def test_lut_show_prints_every_block(searcher: Run, lut: Path) -> None:
         (("profile", "--cluster", "big"), "--cluster takes fastest, slowest, all, not 'big'"),
         (("profile", "--max-temperature-c", "-1"), "--max-temperature-c takes a positive number"),
         (("profile", "--device", "raspberry-pi-4", "--profile", "local"), "--profile goes with"),
-        (("profile", "--device", "ssh://pi@board", "--profile", "nothing"), "unknown device 'nothing'"),
+        (("profile", "--device", "ssh://pi@board", "--profile", "nothing"), "unknown profile 'nothing'"),
         (("profile", "--ssh-config", "missing"), "--ssh-config missing cannot be read"),
         (("profile", "--dtype", "int4"), "unknown number type 'int4'; choose one of fp32, fp16, int8"),
         (("profile", "--dtype", "int8", "--data", "mnist"), "unknown data 'mnist'"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from searcher.tables.lookup_table import TABLE_DOCUMENT
-from tests.loopback_sshd import LoopbackSshd
+from tests.loopback_sshd import LoopbackSshd, make_key
 from tests.sshd import sshd_or_skip
 
 QUICK = ("--rounds", "2", "--samples", "2", "--no-costs")
@@ -144,6 +144,8 @@ def test_a_new_host_is_accepted_once(home: Path, sshd: LoopbackSshd) -> None:
     assert first.returncode == 0, first.stderr
     assert "accepted the new host key of" in first.stdout
     assert "SHA256:" in first.stdout
+    assert "ok     host key: accepted just now" in first.stdout
+    assert "the one that is known" not in first.stdout
     lines = first.stdout.splitlines()
     assert any(line.startswith("ok     reachable: ssh://") for line in lines)
     assert any("doctor: load: " in line for line in lines)
@@ -151,6 +153,25 @@ def test_a_new_host_is_accepted_once(home: Path, sshd: LoopbackSshd) -> None:
     again = searcher(home, "devices", "check", "bench", "--known-hosts", home / "mine")
     assert again.returncode == 0, again.stderr
     assert "accepted" not in again.stdout
+    assert "ok     host key: the one that is known" in again.stdout
+
+
+def test_a_new_key_is_told_although_the_login_fails(home: Path, sshd: LoopbackSshd) -> None:
+    options = ("--identity", make_key(home / "wrong"), "--known-hosts", home / "mine", "--accept-new-host-key")
+    told = searcher(home, "devices", "check", "bench", *options, "--json")
+    assert told.returncode == 1, told.stderr
+    first, _, key, login = json.loads(told.stdout)["checks"]
+    assert (first["check"], first["verdict"]) == ("host key", "note")
+    assert "SHA256:" in first["sentence"]
+    assert (key["check"], key["sentence"].partition(",")[0]) == ("host key", "accepted just now")
+    assert (login["check"], login["verdict"]) == ("login", "fails")
+
+    (home / "mine").unlink()
+    measured = searcher(home, "profile", "--device", "bench", *options, *QUICK, "--out", "t.json")
+    assert measured.returncode == 1
+    note, complaint = measured.stderr.index("SHA256:"), measured.stderr.index("searcher: ")
+    assert note < complaint
+    assert "was refused" in measured.stderr[complaint:]
 
 
 def test_a_lying_device_reaches_neither_terminal_nor_memory(home: Path) -> None:

@@ -70,7 +70,15 @@ def test_names_are_safe_and_of_one_board_each(tmp_path: Path) -> None:
         ('[[board]]\ndevice = "ssh://a:b@c"', r"line 2, board\.1\.device: .*a password does not belong"),
         (
             '[[board]]\ndevice = "ssh://a"\nidentity = "no-such-key"',
-            r"board\.1\.device: --identity .*no-such-key cannot be read",
+            r"shelf\.toml, line 3, board\.1\.identity: (?!--)\S*no-such-key cannot be read: No such file",
+        ),
+        (
+            '[[board]]\ndevice = "ssh://a"\n\nknown_hosts = "none"',
+            r"line 4, board\.1\.known_hosts: [^ ]*none cannot be read",
+        ),
+        (
+            '[[board]]\ndevice = "ssh://a"\nprofile = "raspberry"',
+            r"line 3, board\.1\.profile: unknown profile 'raspberry' \(did you mean raspberry-pi-\d\?\)",
         ),
     ],
 )

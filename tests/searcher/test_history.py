@@ -70,6 +70,27 @@ def test_a_list_does_not_need_the_keys_of_old_devices(history: History, tmp_path
         record.device()
 
 
+def test_a_device_is_found_again_from_every_folder(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("key", "known", "config"):
+        (home / name).write_text("")
+    (home / "mine.toml").write_text('schema_version = 1\n[reach]\naddress = "board"\n')
+    monkeypatch.chdir(home)
+    files = Device("mine.toml", identity=Path("key"), known_hosts=Path("known"), ssh_config=Path("config"))
+    history.begin(plan("a"), files, Path("a.json"))
+    history.begin(plan("b"), Device("ssh://pi@board", profile_name="mine.toml"), Path("b.json"))
+    history.begin(plan("c"), Device("ssh://pi@board.toml", profile_name="pixel-6"), Path("c.json"))
+    monkeypatch.chdir(tmp_path)
+    found = history.find("a").device()
+    assert (found.name, found.identity) == (str(home / "mine.toml"), home / "key")
+    assert (found.known_hosts, found.ssh_config) == (home / "known", home / "config")
+    assert history.find("b").device().profile.reach.address == "board"
+    assert history.find("c").device() == Device("ssh://pi@board.toml", profile_name="pixel-6")
+
+
 def test_events_are_kept_once_and_in_order(history: History) -> None:
     told = events("a", 6)
     history.begin(plan("a"), Device(), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +99,73 @@ def connecting(outcomes: Sequence[FakeTransport | Exception]) -> Callable[[Devic
         return outcome
 
     return connect
+
+
+class Refusing(FakeTransport):
+    """A device in memory that lets something happen whenever a file is sent to it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def send(self, files: Mapping[str, Path]) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize("where", [REMOTE, Device()])
+def test_a_job_that_is_interrupted_before_its_device_is_told_of_it_is_not_begun(
+    table: Path, history: History, where: Device
+) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        profile(table, Refusing(KeyboardInterrupt()), where)
+    record = only(history)
+    assert record.state is State.NOT_BEGUN
+    assert caught.value.__notes__ == [
+        f"the job {record.short_id} was not begun on {where.name}:"
+        f" searcher profile … --resume, or searcher jobs attach {record.short_id}, begins it"
+    ]
+    # Nobody has to be asked about it, neither how it is nor to end it.
+    assert [told for _, told in refreshed(history.jobs(), connecting([]))] == [None]
+    cancel_job(record, history, connecting([]))
+    assert only(history).state is State.CANCELLED
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_device_that_is_lost_before_it_is_told_of_a_job_has_none(table: Path, history: History) -> None:
+    request = ProfileRequest(SPACE, REMOTE, QUICK, table)
+    connect = connecting([Refusing(UnreachableError("lost")), UnreachableError("no route")])
+    with pytest.raises(UnreachableError, match="did not come back") as caught:
+        show.run(profile_space(request, connect))
+    assert only(history).state is State.NOT_BEGUN
+    assert "was not begun on ssh://pi@shelf:22" in caught.value.__notes__[-1]
+
+
+def test_a_job_that_was_not_begun_can_begin(table: Path, history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        profile(table, Refusing(KeyboardInterrupt()))
+    record = only(history)
+    profile(table, FakeTransport(agent_program(lambda _name: 1.0)), resume=True)
+    assert f"beginning the job {record.short_id}, which its device was not told of yet" in capsys.readouterr().err
+    assert (only(history).job_id, only(history).state) == (record.job_id, State.FINISHED)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_job_that_was_not_begun_is_in_nobodys_way(table: Path, history: History, resume: bool) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        profile(table, Refusing(KeyboardInterrupt()))
+    profile(table, FakeTransport(agent_program(lambda _name: 1.0)), resume=resume, rounds=7)
+    assert [record.state for record in history.jobs()] == [State.FINISHED, State.CANCELLED]
+
+
+@pytest.mark.parametrize("where", [REMOTE, Device()])
+def test_a_job_that_was_begun_stays_begun_when_its_device_is_prepared_again(
+    table: Path, history: History, where: Device
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        profile(table, FakeTransport(cut_once(KeyboardInterrupt(), 30)), where)
+    with pytest.raises(KeyboardInterrupt):
+        profile(table, Refusing(KeyboardInterrupt()), where, resume=True)
+    assert only(history).state is (State.RUNNING if where is REMOTE else State.STOPPED)
 
 
 @pytest.mark.usefixtures("impatient")

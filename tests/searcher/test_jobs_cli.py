@@ -17,7 +17,7 @@ from searcher.artifacts import ExportedModel
 from searcher.devices.device import Device
 from searcher.history.history import History
 from searcher.history.job_record import State
-from searcher.reports.jobs import age
+from searcher.reports.jobs import age, job_list
 from searcher.tables.plan import Plan
 from tests.searcher.command_line import Outcome, Run, assert_one_sentence
 
@@ -63,6 +63,21 @@ def test_the_list_is_read_by_people_and_programs(searcher: Run, tmp_path: Path) 
     assert (listed[1]["table"], listed[1]["most_batches"]) == (str(tmp_path / "pi.json"), 3)
 
 
+@pytest.mark.parametrize(
+    ("told", "shown", "batches"),
+    [
+        ("ended", "ended: searcher jobs attach 01234567 fetches its result", "0 of at most 3 here"),
+        ("broken", "broken: searcher jobs attach 01234567 goes on with it", "0 of at most 3 here"),
+        ("no \x1b route", "no \N{REPLACEMENT CHARACTER} route", "0 of at most 3"),
+        (None, "", "0 of at most 3"),
+    ],
+)
+def test_what_a_device_says_comes_with_the_way_on(history: History, told: str | None, shown: str, batches: str) -> None:
+    rows = job_list([(history.find(PLAN.job_id), told)], datetime.now(UTC), True).columns
+    cells = {str(column.header): list(column.cells) for column in rows}
+    assert (cells["on the device"], cells["batches"]) == ([shown], [batches])
+
+
 def test_one_job_is_told_in_full(searcher: Run) -> None:
     told = json.loads(searcher("job", "show", "0123", "--json").out)
     assert told["settings"]["rounds"] == 3
@@ -83,6 +98,9 @@ def test_one_job_is_told_in_full(searcher: Run) -> None:
         (("cancel", "0129"), "the job 0129 is failed already"),
         (("rebuild", "0123", "--out", "t.json"), "is running, and the history holds 0 of its events but not its end"),
         (("import", "nothing.jsonl", "--out", "t.json"), "cannot read the journal nothing.jsonl: No such file"),
+        (("export", "stick", "--runtime-from", "pypi"), "--runtime-from takes deploy or system, not 'pypi'"),
+        (("export", "stick", "--runtime-from", "deploy"), "needs --python-version: python3 --version on the device"),
+        (("export", "stick", "--python-version", "3.11"), "--python-version goes with --runtime-from deploy"),
     ],
 )
 def test_wrong_use_is_one_sentence(searcher: Run, arguments: tuple[str, ...], complaint: str) -> None:

@@ -22,6 +22,7 @@ from searcher.workflows.profile_space import ProfileRequest, profile_space
 from tests.agent.trees import ANDROID, RASPBERRY_PI, Tree, write_tree
 from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import KEY, QUICK, agent_program
+from tests.searcher.wheels import only_index, write_wheel
 
 
 def board(folder: Path, tree: Tree, version: str = "3.11.2", **changes: object) -> FakeTransport:
@@ -91,7 +92,8 @@ def checked(transport: FakeTransport, device: Device) -> dict[str, tuple[str, st
 
 
 def test_check_tells_what_works(tmp_path: Path) -> None:
-    told = checked(board(tmp_path, ANDROID), Device("ssh://pi@board", profile_name="raspberry-pi-5", cluster="fastest"))
+    here = Device("ssh://pi@board", profile_name="raspberry-pi-5", cluster="fastest", runtime_from="system")
+    told = checked(board(tmp_path, ANDROID), here)
     assert told["python"] == ("ok", "'python3' is 3.11.2")
     assert told["runtime onnxruntime"][0] == "ok"
     assert told["runtime litert"] == (
@@ -106,6 +108,21 @@ def test_check_tells_what_works(tmp_path: Path) -> None:
     assert told["doctor: governor"] == ("note", "it is slow (mend it with: mend it)")
     assert [told[f"doctor: {name}"][0] for name in ("swap", "battery")] == ["ok", "note"]
     assert "fails" not in {verdict for verdict, _ in told.values()}
+
+
+def test_runtimes_that_would_be_brought_are_no_complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROFILER_CACHE", str(tmp_path / "cache"))
+    index = only_index(tmp_path / "index", monkeypatch)
+    for name in ("onnxruntime", "numpy"):
+        write_wheel(index, name, "2.0")
+    told = checked(board(tmp_path / "pi", RASPBERRY_PI), Device("ssh://pi@board"))
+    assert told["runtime onnxruntime"] == ("ok", "1.31.1, CPUExecutionProvider")
+    assert told["runtime litert"] == ("note", "not there; where wheels fit, it is brought with --runtime litert")
+    # What was brought just now, and does not work, is a complaint.
+    crashing = {"runtimes": {"onnxruntime": "does not work here: it crashed"}, "working_runtimes": []}
+    told = checked(board(tmp_path / "other", RASPBERRY_PI, "3.11.2", **crashing), Device("ssh://pi@board"))
+    assert told["runtime onnxruntime"] == ("note", "does not work here: it crashed")
+    assert told["runtime"] == ("fails", "no runtime of onnx opens a session there")
 
 
 @pytest.mark.parametrize(

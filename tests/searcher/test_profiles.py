@@ -113,6 +113,21 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         assert caught.value.exit_status == 2
 
 
+def test_a_slip_of_the_pen_is_guessed() -> None:
+    with pytest.raises(BadInputError, match=r"unknown device 'raspbery-pi-4' \(did you mean raspberry-pi-4\?\): give"):
+        Device("raspbery-pi-4")
+    with pytest.raises(BadInputError, match="unknown device 'zzz': give local"):
+        Device("zzz")
+
+
+def test_a_wrong_profile_is_told_as_one() -> None:
+    with pytest.raises(BadInputError, match=r"unknown profile 'pixel-66' \(did you mean pixel-6\?\)") as caught:
+        Device("ssh://pi@board", profile_name="pixel-66")
+    assert "ssh://" not in str(caught.value)
+    with pytest.raises(BadInputError, match="unknown device 'board'"):
+        Device("board", profile_name="pixel-6")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -123,7 +138,11 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         ('"fastest"', '"big"', r", line 13, measure\.cluster: .*'fastest', 'slowest' or 'all'"),
         ("port = 2222", "port = 99999", r", line 6, reach\.port: .*less than or equal to 65535"),
         ('"board.lab"', '"board/lab"', r", line 5, reach\.address: .*host"),
-        ('"board.lab"', '"ssh://pi:pw@board"', r", line 5, reach\.address: "),
+        ('"board.lab"', '"ssh://pi:pw@board"', r", line 5, reach\.address: give only the name here"),
+        ('"board.lab"', '"ssh://pi@board"', r", line 5, reach\.address: .*user and port have keys of their own"),
+        ('"board.lab"', '"board.lab:2222"', r", line 5, reach\.address: give only the name here"),
+        ("threads = 4", "runtime = 'onx'", r", line 14, measure\.runtime: unknown runtime 'onx': choose from .*onnx"),
+        ('interpreter = "/opt/python"', "runtimes = ['onnxruntime', 'tvm']", r", line 10, python\.runtimes: .*'tvm'"),
         ("[measure]", "[measuring]", r", line 12, measuring: a profile has no such key"),
         ('title = "a board"', "title = 3", r", line 2, title: .*valid string"),
         ('title = "a board"', 'notes = """\nport = 1\n""', r"is no TOML: .*"),

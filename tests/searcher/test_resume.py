@@ -18,7 +18,7 @@ from searcher.history.database import HistoryError
 from searcher.history.history import History
 from searcher.history.job_record import State
 from searcher.tables.journal import JournalInUseError, journal_path, partial_path
-from searcher.tables.lookup_table import LookupTable
+from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.tables.plan import OtherRequestError
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from tests.fakes import FakeTransport
@@ -93,15 +93,42 @@ def test_resume_without_an_unfinished_job_says_so_and_begins(
 ) -> None:
     profile(table, FakeTransport(agent_program(lambda _name: 1.0)), resume=True)
     assert f"no unfinished job is to write {table}: measuring from the beginning" in capsys.readouterr().err
-    profile(table, FakeTransport(agent_program(lambda _name: 1.0)), resume=True)
+    # The finished one was for something else.
+    profile(table, FakeTransport(agent_program(lambda _name: 1.0)), resume=True, rounds=7)
+    assert "measuring from the beginning" in capsys.readouterr().err
     assert [record.state for record in history.jobs()] == [State.FINISHED] * 2
+
+
+def test_resume_of_a_finished_job_makes_its_table_again_and_measures_nothing(
+    table: Path, history: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = FakeTransport(agent_program(lambda _name: 1.0))
+    profile(table, device)
+    before, record = table.read_bytes(), only(history)
+    table.unlink()
+    # A device that knows no program at all.
+    profile(table, FakeTransport(), resume=True)
+    told = f"the job {record.short_id} was finished {record.ended}: the table is made from it"
+    assert told in capsys.readouterr().err
+    assert table.read_bytes() == before
+    assert only(history) == record
+    # A table that is not replaced makes no failure of a job that has finished.
+    table.write_text(before.decode().replace('"threads": 1', '"threads": 2'))
+    with pytest.raises(KeyMismatchError):
+        profile(table, FakeTransport(), resume=True)
+    assert only(history) == record
+    table.write_bytes(before)
+    # Without it the user wants to measure again.
+    profile(table, device)
+    assert (actions(device), len(history.jobs())) == (["start", "follow"] * 2, 2)
 
 
 def test_resume_of_another_request_names_what_differs(table: Path, history: History) -> None:
     with pytest.raises(KeyboardInterrupt):
         profile(table, FakeTransport(cut_once(KeyboardInterrupt(), 30)))
     device = FakeTransport()
-    with pytest.raises(OtherRequestError, match="was begun for something else: rounds was 6, is 7"):
+    way_on = f"give the same options as then, or end that job with searcher jobs cancel {only(history).short_id}"
+    with pytest.raises(OtherRequestError, match=f"was begun for something else: rounds was 6, is 7: {way_on}"):
         profile(table, device, resume=True, rounds=7)
     with pytest.raises(OtherRequestError, match=r"its device was 'ssh://pi@shelf:22', is 'local'"):
         profile(table, device, Device(), resume=True)

@@ -19,6 +19,7 @@ from searcher.devices.ssh_address import SshAddress
 from searcher.devices.ssh_route import SshConfiguration
 from searcher.devices.transport import AuthenticationError, HostKeyError, UnreachableError
 from searcher.errors import BadInputError
+from searcher.workflows.prepare_device import meet_device
 from tests.loopback_sshd import LoopbackSshd, agent_with, make_key, wait_until
 from tests.sshd import sshd_or_skip
 
@@ -233,20 +234,32 @@ class TestConnections:
             wanted = Device("ssh://board", known_hosts=known, ssh_config=tmp_path / "config", accept_new_host_key=True)
             with pytest.raises(HostKeyError, match="does not exist"):
                 connect(wanted)
-            sentences = meet(wanted)
+            sentences = list(meet(wanted))
             assert len(sentences) == 2
             assert str(gate.address) in sentences[0]
             assert str(board.address) in sentences[1]
             assert all("SHA256:" in sentence and str(known) in sentence for sentence in sentences)
             assert known.read_text() == gate.known_hosts.read_text() + board.known_hosts.read_text()
             assert (known.stat().st_mode & 0o777, known.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-            assert meet(wanted) == []
+            assert list(meet(wanted)) == []
             connect(wanted).close()
             board.change_host_key()
-            for way in (meet, connect):
-                with pytest.raises(HostKeyError, match="HAS CHANGED"):
-                    way(wanted)
+            with pytest.raises(HostKeyError, match="HAS CHANGED"):
+                list(meet(wanted))
+            with pytest.raises(HostKeyError, match="HAS CHANGED"):
+                connect(wanted)
             assert len(known.read_text().splitlines()) == 2
+
+    def test_an_accepted_key_is_told_before_the_login_that_fails(self, servers: Servers, tmp_path: Path) -> None:
+        board = servers[1]
+        known, wrong = tmp_path / "known_hosts", make_key(tmp_path / "wrong")
+        told = meet_device(Device(str(board.address), identity=wrong, known_hosts=known, accept_new_host_key=True))
+        note = next(told).note
+        assert "accepted the new host key of" in note
+        assert "SHA256:" in note
+        assert known.read_text() == board.known_hosts.read_text()
+        with pytest.raises(AuthenticationError, match="was refused"):
+            next(told)
 
     def test_a_time_out_of_its_own(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -272,7 +285,7 @@ class TestConnections:
         board = servers[1]
         (tmp_path / "known").write_text("")
         wanted = Device(str(board.address), identity=board.identity, known_hosts=tmp_path / "known")
-        assert meet(wanted) == []
+        assert list(meet(wanted)) == []
         with pytest.raises(HostKeyError, match=r"unknown.*--accept-new-host-key"):
             connect(wanted)
         assert (tmp_path / "known").read_text() == ""

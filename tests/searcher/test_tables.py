@@ -16,6 +16,7 @@ from profiler_agent.records import Costs, Done, Event, Failed, Hello
 from searcher.artifacts import ExportedModel
 from searcher.devices.answers import MeasurementFailedError, collect
 from searcher.errors import BadInputError, SearcherError
+from searcher.reports.terminal import lookup_table
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.fill import fill_table
 from searcher.tables.lookup_table import (
@@ -41,6 +42,18 @@ def test_a_table_survives_its_file_and_reads_well(tmp_path: Path) -> None:
     text = path.read_text()
     assert text.index('"schema_version"') < text.index('"entries"')
     assert len(text.splitlines()) > 20 * 5
+
+
+def test_a_single_round_does_not_look_like_a_perfect_interval() -> None:
+    made = small_table()
+    once = {key: replace(entry, rounds=1, confidence=0.0) for key, entry in made.entries.items()}
+    _, _, intervals, half_widths, *_ = lookup_table(replace(made, entries=once)).columns
+    assert set(intervals.cells) == {"none: one round"}
+    assert set(half_widths.cells) == {""}
+    twice = {key: replace(entry, rounds=2, confidence=0.5) for key, entry in made.entries.items()}
+    _, _, intervals, half_widths, *_ = lookup_table(replace(made, entries=twice)).columns
+    assert all(str(cell).endswith(" (50% only)") for cell in intervals.cells)
+    assert set(half_widths.cells) == {"0.0"}
 
 
 def test_a_table_of_before_tuning_is_untuned_and_does_not_mix_with_a_tuned_one(tmp_path: Path) -> None:
