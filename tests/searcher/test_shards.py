@@ -80,7 +80,7 @@ def test_boards_that_agree_share_the_blocks_and_the_table_tells_who_measured_wha
     assert sorted(key for share in told.values() for key in share.blocks) == sorted(made.entries)
     for latency_ms, name in ((1.0, "a"), (2.0, "b"), (3.0, "c")):
         assert {made.entry(key).median_ms for key in told[name].blocks} == {latency_ms}
-        assert len(told[name].blocks) in (6, 7)
+        assert len(told[name].blocks) in (BLOCKS // 3, BLOCKS // 3 + 1)
     # The call is what the board in the middle says.
     assert made.entry(CALL).median_ms == 2.0
     assert [round(told[name].sentinel_off_pct, 2) for name in "abc"] == [0.0, 1.25, -1.25]
@@ -103,7 +103,9 @@ def test_the_table_on_the_screen_tells_who_measured(out: Path, capsys: pytest.Ca
     profile(Shelf({"a": board(), "b": board(sentinel_ns=81_000)}), out)
     show.written_table(TABLE_DOCUMENT.load(out), out, as_json=False)
     told = " ".join(capsys.readouterr().out.split())
-    assert "blocks measured by a (11, sentinel +0.0%), b (9, sentinel +1.2%)" in told
+    # The call, which both measure, is a's.
+    second = (BLOCKS - 1) // 2
+    assert f"blocks measured by a ({BLOCKS - second}, sentinel +0.0%), b ({second}, sentinel +1.2%)" in told
 
 
 def test_a_board_that_is_off_is_left_out_and_told_by_how_much(out: Path) -> None:
@@ -176,7 +178,7 @@ def test_a_board_that_drifts_has_its_share_measured_by_another(out: Path, capsys
     made = TABLE_DOCUMENT.load(out)
     assert len(made.entries) == BLOCKS
     assert {entry.median_ms for entry in made.entries.values()} == {1.0}
-    assert "10 blocks go to b" in capsys.readouterr().err
+    assert f"{BLOCKS // 2} blocks go to b" in capsys.readouterr().err
 
 
 def test_what_fails_a_second_time_makes_no_table(out: Path) -> None:
