@@ -39,6 +39,7 @@ from searcher.cost_models.agreement import agreement
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration
+from searcher.cost_models.conformal import CONFIDENCE
 from searcher.devices.device import Device, connect
 from searcher.errors import SearcherError
 from searcher.spaces.architecture import Architecture
@@ -47,7 +48,7 @@ from searcher.spaces.counts import block_macs, block_parameters
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import CONFIDENCE, CalibrateRequest, calibrate, drawn_networks
+from searcher.workflows.calibrate import CalibrateRequest, calibrate, drawn_networks
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 

@@ -9,12 +9,12 @@ import typer
 
 from searcher.cli import options, show
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
-from searcher.cost_models.conformal import networks_for
+from searcher.cost_models.conformal import CONFIDENCE, networks_for
 from searcher.devices.device import LOCAL, Device
 from searcher.reports import calibration
 from searcher.spaces.catalogue import space_named
 from searcher.tables.lookup_table import TABLE_DOCUMENT, require_same_key
-from searcher.workflows.calibrate import CONFIDENCE, FITTED, HELD_OUT, CalibrateRequest, calibrate
+from searcher.workflows.calibrate import FITTED, HELD_OUT, CalibrateRequest, calibrate
 
 
 def command(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,17 @@ class Estimate:
 
     value: float | None
     interval: tuple[float, float] | None
+
+
+class Figures(NamedTuple):
+    """The figures that `Agreement` has, in its order, without their intervals."""
+
+    mape_pct: float
+    rmse_ms: float
+    within_5_share: float
+    within_10_share: float
+    spearman: float | None
+    kendall_tau: float | None
 
 
 @dataclass(frozen=True)
@@ -179,10 +191,18 @@ def _common_names(predicted_ms: Mapping[str, float], measured_ms: Mapping[str, f
     return sorted(measured_ms)
 
 
-def _figures(predicted: _Latencies, measured: _Latencies, errors: NDArray[np.float64]) -> tuple[float | None, ...]:
-    """Return the figures in the order in which Agreement has them."""
+def figures(predicted_ms: _Latencies, measured_ms: _Latencies) -> Figures:
+    """Return the figures of predictions against measurements, without intervals.
+
+    Raises:
+        BadInputError: as `error_pct`.
+    """
+    return _figures(predicted_ms, measured_ms, error_pct(predicted_ms, measured_ms))
+
+
+def _figures(predicted: _Latencies, measured: _Latencies, errors: NDArray[np.float64]) -> Figures:
     sizes = np.abs(errors)
-    return (
+    return Figures(
         float(sizes.mean()),
         float(np.sqrt(np.square(predicted - measured).mean())),
         float((sizes <= 5).mean()),

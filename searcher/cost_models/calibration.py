@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from profiler_agent.records import TableKey
+from searcher.cost_models.edge_additive import Gap
 from searcher.documents import Document
 from searcher.errors import SearcherError
 from searcher.spaces.fusion import PRODUCERS, UNFUSED, Fusion
@@ -87,23 +88,6 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class EdgeGap:
-    """How far prices of single edges are from the calibrated sums, over random networks, in percent of the sums.
-
-    Attributes:
-        median_pct: the median network's.
-        worst_pct: of the network that is farthest off.
-        worst: its text.
-        spearman: rank correlation of the two; None where it is not defined.
-    """
-
-    median_pct: float
-    worst_pct: float
-    worst: str
-    spearman: float | None
-
-
-@dataclass(frozen=True)
 class Calibration:
     """A cost model of one space on one device, complete: nothing else is needed to predict.
 
@@ -140,7 +124,7 @@ class Calibration:
     chains: Mapping[str, NetworkLatency]
     fitted: Mapping[str, NetworkLatency]
     held_out: HeldOut
-    edge_gap: EdgeGap | None
+    edge_gap: Gap | None
     refused: str | None
     schema_version: int = SCHEMA_VERSION
 

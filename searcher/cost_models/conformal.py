@@ -20,7 +20,7 @@ from scipy import stats
 
 from searcher.errors import BadInputError, SearcherError
 
-CERTAINTY = 0.9
+CONFIDENCE, CERTAINTY = 0.95, 0.9
 
 
 def upper_ratio(ratios: Sequence[float], confidence: float) -> float:

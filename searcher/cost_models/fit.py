@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.cost_models.agreement import error_pct, kendall_tau
+from searcher.cost_models.agreement import figures
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibrated import Floats, Prices
 from searcher.cost_models.calibration import HeldOut, ReluRule
@@ -105,15 +105,15 @@ def _judged(networks: Mapping[str, NetworkLatency], predicted_ms: Floats, raw_ms
     measured_ms = _latencies(networks)
     # What is not positive predicts nothing; the fit is refused for it, and a ratio is still a number.
     ratios = measured_ms / np.maximum(predicted_ms, np.finfo(float).tiny)
-    errors = np.abs(error_pct(predicted_ms, measured_ms))
+    told = figures(predicted_ms, measured_ms)
     return HeldOut(
         networks=networks,
         ratios=tuple(sorted(map(float, np.minimum(ratios, np.finfo(float).max)))),
-        mape=float(errors.mean()),
-        within_5=float((errors <= 5).mean()),
-        within_10=float((errors <= 10).mean()),
-        tau=kendall_tau(predicted_ms, measured_ms),
-        raw_mape=float(np.abs(error_pct(raw_ms, measured_ms)).mean()),
+        mape=told.mape_pct,
+        within_5=told.within_5_share,
+        within_10=told.within_10_share,
+        tau=told.kendall_tau,
+        raw_mape=figures(raw_ms, measured_ms).mape_pct,
     )
 
 

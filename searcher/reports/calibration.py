@@ -5,9 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from searcher.cost_models.calibration import Calibration
-from searcher.cost_models.conformal import upper_ratio
-
-_CONFIDENCE = 0.95
+from searcher.cost_models.conformal import CONFIDENCE, upper_ratio
 
 
 def calibration_table(made: Calibration) -> Table:
@@ -52,6 +50,6 @@ def conclusion(made: Calibration) -> str:
             f"and {made.edge_gap.worst_pct:+.1f}% at most beside these sums"
         )
     if made.refused is None:
-        above_pct = 100 * (upper_ratio(judged.ratios, _CONFIDENCE) - 1)
+        above_pct = 100 * (upper_ratio(judged.ratios, CONFIDENCE) - 1)
         lines.append(f"measured latencies stay below the prediction and {above_pct:.1f}% with a confidence of 95%")
     return "\n".join(lines)

@@ -107,5 +107,5 @@ def head_relus(genotype: Genotype, fusion: Fusion) -> int:
     Before it stands a batch norm, which becomes part of a convolution before that. Where it stays, runtimes that let a
     sum take a ReLU have written it as a multiplication and a sum.
     """
-    into = SUM if cell_relus(genotype, fusion).output != CONV else CONV
-    return 0 if into in fusion.into or SUM in fusion.into else 1
+    before = {SUM, CONV} if cell_relus(genotype, fusion).output == CONV else {SUM}
+    return 0 if before & fusion.into else 1

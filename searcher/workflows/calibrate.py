@@ -11,10 +11,10 @@ import numpy as np
 
 from searcher.artifacts import sha256_of
 from searcher.cost_models.calibrated import CalibratedModel, Prices, cells_of
-from searcher.cost_models.calibration import Calibration, EdgeGap
+from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.chains import LONG, SHORT, misleading_blocks
-from searcher.cost_models.conformal import networks_for
-from searcher.cost_models.edge_additive import EdgeAdditive, gap
+from searcher.cost_models.conformal import CONFIDENCE, networks_for
+from searcher.cost_models.edge_additive import EdgeAdditive, Gap, gap
 from searcher.cost_models.fit import fit_table
 from searcher.cost_models.fitting import informative
 from searcher.devices.device import Connect, Device, connect
@@ -28,7 +28,6 @@ from searcher.workflows.measure_networks import NetworksRequest, measure_network
 from searcher.workflows.progress import Work
 
 FITTED, HELD_OUT = 10, 20
-CONFIDENCE = 0.95
 # The informative networks are chosen among so many random ones.
 _POOL = 1000
 
@@ -135,12 +134,11 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
     return made
 
 
-def _edge_gap(model: CalibratedModel, seed: int) -> EdgeGap:
+def _edge_gap(model: CalibratedModel, seed: int) -> Gap:
     """Work out how far prices of single edges, which a differentiable search needs, are from the sums."""
     generator = np.random.default_rng(seed)
     sample = np.array([one.genotype for one in drawn_networks(model.space, _POOL, generator)])
-    found = gap(model.space, EdgeAdditive.of(model.space, model.block_ms), model, sample)
-    return EdgeGap(found.median_pct, found.worst_pct, found.worst, found.spearman)
+    return gap(model.space, EdgeAdditive.of(model.space, model.block_ms), model, sample)
 
 
 def _of(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from profiler_agent.records import TableKey
 from searcher.errors import BadInputError
-from searcher.tables.foreign.reading import ForeignFile
+from searcher.tables.foreign.reading import ForeignFile, quote
 from searcher.tables.lookup_table import Entry, ImportedFile, LookupTable, Provenance
 
 UNKNOWN = "unknown"
@@ -109,6 +109,22 @@ def _entry(figure: Figure) -> Entry:
         model_sha256=UNKNOWN,
         energy_mj=figure.energy_mj,
     )
+
+
+def foreign_latency_ms(file: ForeignFile, line: int, text: str) -> float:
+    """Read a latency in ms.
+
+    Raises:
+        BadInputError: the text is none, or tells what no table can hold; the message names file and line.
+    """
+    try:
+        latency_ms = float(text)
+    except ValueError as e:
+        raise file.problem(line, f"{quote(text)} is no latency in ms") from e
+    problem = latency_problem(latency_ms)
+    if problem is not None:
+        raise file.problem(line, problem)
+    return latency_ms
 
 
 def latency_problem(latency_ms: float) -> str | None:

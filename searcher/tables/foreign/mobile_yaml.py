@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from searcher.tables.foreign.imported import Figure, imported_table, latency_problem
+from searcher.tables.foreign.imported import Figure, foreign_latency_ms, imported_table
 from searcher.tables.foreign.reading import ForeignFile, quote
 from searcher.tables.lookup_table import ImportedFile, LookupTable
 
@@ -78,13 +78,7 @@ def _told(file: ForeignFile, events: Iterator[yaml.Event], block: str) -> dict[s
 
 def _figure(file: ForeignFile, told: dict[str, tuple[str, int]], statistic: str) -> Figure:
     text, line = told[statistic]
-    try:
-        latency_ms = float(text)
-    except ValueError as e:
-        raise file.problem(line, f"{quote(text)} is no latency in ms") from e
-    problem = latency_problem(latency_ms)
-    if problem is not None:
-        raise file.problem(line, problem)
+    latency_ms = foreign_latency_ms(file, line, text)
     return Figure(latency_ms, None if _COUNT not in told else _count(file, *told[_COUNT]))
 
 

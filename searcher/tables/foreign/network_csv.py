@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
-from searcher.tables.foreign.imported import latency_problem
+from searcher.tables.foreign.imported import foreign_latency_ms
 from searcher.tables.foreign.reading import ForeignFile, quote
 from searcher.tables.network_latencies import NetworkLatencies, NetworkLatency
 
@@ -45,7 +45,7 @@ def read_network_csv(
     for line, row in rows:
         if len(row) != len(header):
             raise file.problem(line, f"it has {len(row)} columns, not {len(header)}")
-        latency = NetworkLatency(_latency_ms(file, line, row[latency_at]))
+        latency = NetworkLatency(foreign_latency_ms(file, line, row[latency_at]))
         try:
             architecture = known.format(known.parse(row[text_at]))
         except BadInputError as e:
@@ -82,14 +82,3 @@ def _column(file: ForeignFile, header: Sequence[str], column: str | None) -> str
         if column is not None
         else f"{file.path}: say with --column which latencies to take; it has {told}"
     )
-
-
-def _latency_ms(file: ForeignFile, line: int, text: str) -> float:
-    try:
-        latency_ms = float(text)
-    except ValueError as e:
-        raise file.problem(line, f"{quote(text)} is no latency in ms") from e
-    problem = latency_problem(latency_ms)
-    if problem is not None:
-        raise file.problem(line, problem)
-    return latency_ms
