@@ -86,10 +86,12 @@ class MeasuredFile:
         if told is None or not isinstance(told.get("score_key"), str):
             return None
         values, problem = told.get("values"), told.get("problem")
+        if not isinstance(values, dict):
+            return None
         if problem is None:
-            is_answer = isinstance(values, dict) and set(values) == set(self._names) and _are_numbers(values)
+            is_answer = set(values) == set(self._names) and _are_numbers(values)
         else:
-            is_answer = isinstance(problem, str) and values == {}
+            is_answer = isinstance(problem, str) and not values
         return (told["score_key"], Measured(values, problem)) if is_answer else None
 
     def append(self, answers: Mapping[str, Measured]) -> None:
