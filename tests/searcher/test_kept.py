@@ -132,12 +132,15 @@ def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     Kept(measurer, SPACE, tmp_path).measure(CELLS)
     expected, whole = bits(measurer.measure(CELLS)), path.read_bytes()
     head = whole.index(b"\n") + 1
-    for place in range(head, len(whole), 137):
+    places, noticed = range(head, len(whole), 137), 0
+    for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         kept = Kept(FakeMeasurer(SPACE), SPACE, tmp_path)
         assert bits(kept.measure(CELLS)) == expected
-        # One line at most, or two that became one.
-        assert 38 <= kept.hits < 40
+        # One line at most, or two that became one. (A last digit may change and be of the same number.)
+        assert 38 <= kept.hits <= 40
+        noticed += kept.hits < 40
+    assert noticed >= 0.9 * len(places)
     assert not list(tmp_path.glob("*.damaged-*"))
 
 
