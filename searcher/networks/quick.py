@@ -53,8 +53,9 @@ def quick_network(space: NasBench201, architecture: Architecture, seed: int) -> 
         for cell in cells.children():
             if isinstance(cell, Cell):
                 _pool_by_convolution(cell, space.operations(architecture), channels, size)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs lack it
+    network.train()
+    return network
 
 
 def _pool_by_convolution(cell: Cell, operations: tuple[str, ...], channels: int, size: int) -> None:
