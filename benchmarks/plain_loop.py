@@ -40,7 +40,7 @@ from searcher.training.reference import load_reference
 
 CELLS, CELLS_SEED = 60, 20
 SETTINGS = RmiSettings(steps=150)
-_THREADS = 2
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def read_scores(path: Path) -> dict[str, LoopScore]:
 def _settings() -> dict[str, Any]:
     settings = asdict(SETTINGS)
     del settings["precision"]  # the loop knows none but torch's own
-    return {**settings, "cells_per_stage": 5, "cells_seed": CELLS_SEED, "threads": _THREADS}
+    return {**settings, "cells_per_stage": 5, "cells_seed": CELLS_SEED, "threads": THREADS}
 
 
 def _write(path: Path, scores: Sequence[LoopScore]) -> None:
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(THREADS)
     try:
         loop, space, scores = PlainLoop(options.data_dir), NasBench201(), read_scores(options.output)
         for cell in judged_cells():

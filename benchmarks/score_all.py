@@ -42,13 +42,13 @@ CELLS_PER_STAGE = 5
 _AT_ONCE = 40
 
 
-def scorer(data_dir: Path, settings: RmiSettings = SETTINGS, threads: int | None = None) -> TrainedOnBatch:
+def scorer(data_dir: Path) -> TrainedOnBatch:
     """Return the measurer with the settings of the result file, on the public data set and reference."""
     dataset = load_dataset(f"cifar10:{data_dir / 'cifar10_subset.npz'}")
     reference = load_reference(data_dir / "resnet20_cifar10.pt", dataset)
-    batch = prepare_batch(reference, dataset, settings.batch_size, settings.seed)
+    batch = prepare_batch(reference, dataset, SETTINGS.batch_size, SETTINGS.seed)
     space = NasBench201(cells_per_stage=CELLS_PER_STAGE)
-    return TrainedOnBatch(space, batch, settings, threads or len(os.sched_getaffinity(0)))
+    return TrainedOnBatch(space, batch, SETTINGS, len(os.sched_getaffinity(0)))
 
 
 def all_representatives(space: NasBench201) -> tuple[Architecture, ...]:

@@ -19,6 +19,8 @@ from searcher.search.scores.measuring import Measured
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 
+TRAINED_NAMES = ("rmi", "loss", "mean_rmi", "mean_loss")
+
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
 
@@ -54,7 +56,7 @@ class TrainedOnBatch:
     @property
     def names(self) -> tuple[str, ...]:
         """φ and loss after the last step, and their means over all steps and the beginning."""
-        return ("rmi", "loss", "mean_rmi", "mean_loss")
+        return TRAINED_NAMES
 
     @property
     def identity(self) -> Mapping[str, Any]:

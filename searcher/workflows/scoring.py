@@ -1,0 +1,107 @@
+"""What a search maximises: a score by its name, and the rungs of measurers that it takes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass, field, replace
+
+from searcher.errors import BadInputError
+from searcher.search.evaluator import Rung
+from searcher.search.scores.batch import prepare_batch
+from searcher.search.scores.batch_training import RmiSettings
+from searcher.search.scores.counted import Counted
+from searcher.search.scores.joined import measurer_of
+from searcher.search.scores.kept import Kept
+from searcher.search.scores.measuring import Measurer
+from searcher.search.scores.named_scores import FUSED
+from searcher.search.scores.score import Score
+from searcher.search.scores.trained_on_batch import TRAINED_NAMES, TrainedOnBatch
+from searcher.search.scores.zero_cost import ZERO_COST_NAMES, ZeroCost, ZeroCostSettings
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.training.datasets import ImageDataset
+from searcher.training.reference import Reference
+
+
+@dataclass(frozen=True)
+class Halving:
+    """A rung below the last: `steps` of training for all, of whom the best `share` go on."""
+
+    steps: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A score, and how the values that it is made of are measured.
+
+    Attributes:
+        score: what is maximised.
+        cells_per_stage: of the networks that are trained.
+        rmi: of the training at the last rung.
+        halving: the rungs before it, in their order; none trains every candidate in full.
+        keeps: whether what is measured is kept for later searches, in the cache folder.
+        threads: networks that are trained at once.
+    """
+
+    score: Score = FUSED
+    cells_per_stage: int = 5
+    rmi: RmiSettings = field(default_factory=RmiSettings)
+    halving: tuple[Halving, ...] = ()
+    keeps: bool = True
+    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+
+    def __post_init__(self) -> None:
+        """Refuse rungs that do not rise.
+
+        Raises:
+            BadInputError: a rung trains for no fewer steps than the next, or a score without training is halved.
+        """
+        steps = [rung.steps for rung in self.halving] + [self.rmi.steps]
+        if any(first >= second for first, second in itertools.pairwise(steps)):
+            raise BadInputError(f"halving takes rungs of more and more steps, not {', '.join(map(str, steps))}")
+        if self.halving and not self.trains:
+            raise BadInputError(f"the score {self.score.name} takes no training that could be halved")
+
+    @property
+    def trains(self) -> bool:
+        """Whether the score takes trainings, and so a reference."""
+        return any(name in TRAINED_NAMES for name in self.score.values)
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the score takes a data set."""
+        return self.trains or any(name in ZERO_COST_NAMES for name in self.score.values)
+
+
+def rungs_of(
+    scoring: Scoring, space: NasBench201, dataset: ImageDataset | None, reference: Reference | None
+) -> tuple[Rung, ...]:
+    """Return the rungs, the cheapest first.
+
+    Args:
+        scoring: what to measure.
+        space: with the depth of the networks that are searched: counts are of these.
+        dataset: None where the score looks at no images.
+        reference: None where it takes no training.
+    """
+    scored = replace(space, cells_per_stage=scoring.cells_per_stage)
+    free: list[Measurer] = [Counted(space)]
+    if dataset is not None and any(name in ZERO_COST_NAMES for name in scoring.score.values):
+        # One cell a stage ranks as well as five, at a fifth of the time.
+        shallow = replace(space, cells_per_stage=1)
+        free.append(_kept(scoring, ZeroCost(shallow, dataset, ZeroCostSettings(seed=scoring.rmi.seed)), space))
+    if dataset is None or reference is None or not scoring.trains:
+        return (Rung(measurer_of(scoring.score.values, free)),)
+    batch = prepare_batch(reference, dataset, scoring.rmi.batch_size, scoring.rmi.seed)
+    shares = [rung.share for rung in scoring.halving] + [1.0]
+    steps = [rung.steps for rung in scoring.halving] + [scoring.rmi.steps]
+    trained = [TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=count), scoring.threads) for count in steps]
+    return tuple(
+        Rung(measurer_of(scoring.score.values, [*free, _kept(scoring, one, space)]), share)
+        for one, share in zip(trained, shares, strict=True)
+    )
+
+
+def _kept(scoring: Scoring, measurer: Measurer, space: NasBench201) -> Measurer:
+    return Kept(measurer, space) if scoring.keeps else measurer
