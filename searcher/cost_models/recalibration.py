@@ -107,8 +107,8 @@ def recalibrated(model: LinearCostModel, measured: Mapping[str, NetworkLatency],
     architectures = [space.parse(text) for text in measured]
     genotypes = np.array([one.genotype for one in architectures], np.int64)
     if not len(genotypes):
-        nothing = np.zeros(len(precision))
-        return RecalibratedModel(features, kinds, _Posterior(nothing, np.linalg.inv(precision)), (), (), prior.ratios)
+        before = _Posterior(np.zeros(len(precision)), np.asarray(np.linalg.inv(precision), np.float64))
+        return RecalibratedModel(features, kinds, before, (), (), prior.ratios)
     predicted_ms = model.latencies_ms(genotypes)
     if not (predicted_ms > 0).all():
         raise BadInputError(f"the cost model predicts {predicted_ms.min():g} ms for a network that was measured")
