@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from profiler_agent.records import Settings
+from profiler_agent.records import Settings, TableKey
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import Calibration
@@ -26,7 +26,7 @@ from searcher.search.archive import Archive, Standing
 from searcher.search.candidate import Candidate, SearchResult
 from searcher.search.limits import Constraint, Limit
 from searcher.spaces.space import SearchSpace
-from searcher.tables.lookup_table import LookupTable
+from searcher.tables.lookup_table import LookupTable, require_same_key
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.verification.verification import (
     VERIFICATION_DOCUMENT,
@@ -37,26 +37,52 @@ from searcher.verification.verification import (
     judge,
 )
 from searcher.workflows.measure_networks import MeasuredNetworks, NetworksRequest, measure_networks
+from searcher.workflows.prepare_device import ask_device, meet_device
 from searcher.workflows.progress import Progress, Work
 
 TOP, ROUNDS = 3, 5
 
 
 @dataclass(frozen=True)
+class LoopSettings:
+    """Where and how much to measure: what is known before the search.
+
+    Attributes:
+        device: the very one of the table behind the search's first limit on latency.
+        settings: of the measuring; their conditions must be those of that table.
+        out: file that the verification is written to after every round.
+        top: how many candidates to measure in a round, at most.
+        most_rounds: how many rounds, at most.
+        budget_s: seconds after which no round starts but the first, nor a round of processes in it; None for no bound.
+    """
+
+    device: Device
+    settings: Settings
+    out: Path
+    top: int = TOP
+    most_rounds: int = ROUNDS
+    budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a loop of nothing.
+
+        Raises:
+            BadInputError: there is nothing to measure.
+        """
+        if self.top < 1 or self.most_rounds < 1:
+            raise BadInputError("a loop measures at least one candidate in at least one round")
+
+
+@dataclass(frozen=True)
 class LoopRequest:
-    """What to verify, where, and what to correct.
+    """What to verify, and what to correct.
 
     Attributes:
         space: with the depth of the networks whose costs are limited.
         search: what it found; its first limit on latency is that of the device.
         constraints: its limits in their order, with what prices architectures for them.
         table: behind the prices of that first limit, or its calibration.
-        device: the very one of the table.
-        settings: of the measuring; their conditions must be those of the table.
-        out: file that the verification is written to after every round.
-        top: how many candidates to measure in a round, at most.
-        most_rounds: how many rounds, at most.
-        budget_s: seconds after which no new round starts, nor in it one of measuring; None for no bound.
+        measuring: where, and how much.
         data: images that networks of other numbers than fp32 are calibrated on.
     """
 
@@ -64,22 +90,15 @@ class LoopRequest:
     search: SearchResult
     constraints: Sequence[Constraint]
     table: LookupTable | Calibration
-    device: Device
-    settings: Settings
-    out: Path
-    top: int = TOP
-    most_rounds: int = ROUNDS
-    budget_s: float | None = None
+    measuring: LoopSettings
     data: str = "digits"
 
     def __post_init__(self) -> None:
-        """Refuse what no loop can be made of.
+        """Refuse prices of something else.
 
         Raises:
-            BadInputError: there is nothing to measure, or the constraints are not those of the search.
+            BadInputError: the constraints are not those of the search.
         """
-        if self.top < 1 or self.most_rounds < 1:
-            raise BadInputError("a loop measures at least one candidate in at least one round")
         if tuple(one.limit for one in self.constraints) != self.search.limits:
             raise BadInputError("the prices are not of the limits of this search")
 
@@ -114,19 +133,31 @@ def closed_loop(
         SearcherError: the device cannot be reached or a network cannot be measured; what rounds before it found is
             written.
     """
-    start = clock_s()
+    start, measuring = clock_s(), request.measuring
     loop = _Loop(request)
     while chosen := loop.wanted():
         spent_s = clock_s() - start
-        if len(loop.rounds) >= request.most_rounds or (request.budget_s is not None and spent_s >= request.budget_s):
+        left_s = None if measuring.budget_s is None else measuring.budget_s - spent_s
+        if len(loop.rounds) >= measuring.most_rounds or (loop.rounds and left_s is not None and left_s <= 0):
             break
-        left_s = None if request.budget_s is None else request.budget_s - spent_s
         measured = yield from measure_networks(_networks(request, chosen, left_s), connect)
         loop.take(chosen, measured, clock_s() - start)
-        VERIFICATION_DOCUMENT.save(loop.verification(), request.out)
-        yield Progress("rounds of measuring", len(loop.rounds), request.most_rounds, loop.note())
-    yield Progress("rounds of measuring", request.most_rounds, request.most_rounds)
+        VERIFICATION_DOCUMENT.save(loop.verification(), measuring.out)
+        yield Progress("rounds of measuring", len(loop.rounds), measuring.most_rounds, loop.note())
+    yield Progress("rounds of measuring", measuring.most_rounds, measuring.most_rounds)
     return loop.verification()
+
+
+def require_device(key: TableKey, device: Device, connect: Connect = connect) -> Work[None]:
+    """Find out before a long search whether a device can be reached, and is that of a table.
+
+    Raises:
+        TransportError: the device cannot be reached, or the agent does not run there.
+        KeyMismatchError: it is another device.
+    """
+    yield from meet_device(device)
+    told = ask_device(device, connect)
+    require_same_key(key, replace(key, device_fingerprint=told.device_fingerprint))
 
 
 def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float | None) -> NetworksRequest:
@@ -135,8 +166,8 @@ def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float
         space=request.space,
         architectures=[request.space.parse(one.architecture) for one in chosen],
         key=request.search.table_key,
-        device=request.device,
-        settings=request.settings,
+        device=request.measuring.device,
+        settings=request.measuring.settings,
         budget_s=budget_s,
         data=request.data,
         calibrated_on=table.provenance.calibration if isinstance(table, LookupTable) else None,
@@ -170,13 +201,13 @@ class _Loop:
     def wanted(self) -> list[Candidate]:
         """Return the best candidates that stand above the first measured one; none if that is the first of all."""
         above = _above(self._standing.within, self._verdicts)
-        return above[: self.request.top]
+        return above[: self.request.measuring.top]
 
     def take(self, chosen: Sequence[Candidate], measured: MeasuredNetworks, seconds: float) -> None:
         """Judge what was measured, and correct what is believed."""
         result, limit = measured.result, self.request.limit
         self._measured_on = (
-            MeasuredDevice(self.request.device.name, result.hello.key.device_fingerprint),
+            MeasuredDevice(self.request.measuring.device.name, result.hello.key.device_fingerprint),
             result.hello.key.runtime,
         )
         by_name = {one.block_id: one for one in result.measurements}

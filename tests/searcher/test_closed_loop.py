@@ -31,7 +31,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.verification.verification import VERIFICATION_DOCUMENT, LimitMissedError, Verification
 from searcher.workflows import measure_networks
-from searcher.workflows.closed_loop import LoopRequest, closed_loop
+from searcher.workflows.closed_loop import LoopRequest, LoopSettings, closed_loop
 from tests.fakes import FakeTransport
 from tests.searcher import calibrations
 from tests.searcher.builders import KEY, QUICK, agent_program, table
@@ -89,10 +89,7 @@ def request(
         search=usual_search() if search is None else search,
         constraints=constraints,
         table=priced_by,
-        device=Device(),
-        settings=QUICK,
-        out=tmp_path / "verification.json",
-        **others,  # type: ignore[arg-type]
+        measuring=LoopSettings(Device(), QUICK, tmp_path / "verification.json", **others),  # type: ignore[arg-type]
     )
 
 
@@ -142,7 +139,7 @@ def test_the_first_break_the_limit_and_the_loop_finds_the_best_that_holds(
     assert costly(SPACE.parse(winner.architecture)) > 0.95 * best
     # Predictions of the last round were made with what the rounds before had shown.
     assert max(abs(one.error_pct) for one in last.candidates) < abs(verified.first.error_pct) / 2
-    assert VERIFICATION_DOCUMENT.load(asked.out) == verified
+    assert VERIFICATION_DOCUMENT.load(asked.measuring.out) == verified
 
 
 def test_a_search_that_was_right_ends_after_one_round(tmp_path: Path) -> None:
@@ -273,7 +270,7 @@ def test_what_fails_leaves_the_rounds_before_it(tmp_path: Path) -> None:
 
     with pytest.raises(MeasurementFailedError, match="it crashed"):
         watched(closed_loop(asked, connect))
-    kept = VERIFICATION_DOCUMENT.load(asked.out)
+    kept = VERIFICATION_DOCUMENT.load(asked.measuring.out)
     assert len(kept.rounds) == len(kept.candidates) == 1
     assert kept.winner is None
     assert kept.untested > 0
@@ -284,13 +281,13 @@ def test_another_device_than_the_tables_is_refused(tmp_path: Path) -> None:
     asked = request(tmp_path)
     with pytest.raises(KeyMismatchError, match="device_fingerprint"):
         watched(closed_loop(asked, lambda _: FakeTransport(program)))
-    assert not asked.out.exists()
+    assert not asked.measuring.out.exists()
 
 
 @pytest.mark.parametrize("wrong", [{"top": 0}, {"most_rounds": 0}])
 def test_a_loop_of_nothing_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(BadInputError, match="at least one"):
-        replace(request(tmp_path), **wrong)  # type: ignore[arg-type]
+        LoopSettings(Device(), QUICK, tmp_path / "verification.json", **wrong)
 
 
 def test_prices_of_other_limits_are_refused(tmp_path: Path) -> None:
