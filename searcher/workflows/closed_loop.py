@@ -25,6 +25,7 @@ from searcher.errors import BadInputError
 from searcher.search.archive import Archive, Standing
 from searcher.search.candidate import Candidate, SearchResult
 from searcher.search.limits import Constraint, Limit
+from searcher.search.possible import connected_encodings
 from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable, require_same_key
 from searcher.tables.network_latencies import NetworkLatency
@@ -38,7 +39,9 @@ from searcher.verification.verification import (
 )
 from searcher.workflows.measure_networks import MeasuredNetworks, NetworksRequest, measure_networks
 from searcher.workflows.prepare_device import ask_device, meet_device
+from searcher.workflows.price_limits import constraints_of
 from searcher.workflows.progress import Progress, Work
+from searcher.workflows.search_space import SearchRequest
 
 TOP, ROUNDS = 3, 5
 
@@ -48,7 +51,8 @@ class LoopSettings:
     """Where and how much to measure: what is known before the search.
 
     Attributes:
-        device: the very one of the table behind the search's first limit on latency.
+        key: of the table behind the search's first limit on latency.
+        device: the very one of that table.
         settings: of the measuring; their conditions must be those of that table.
         out: file that the verification is written to after every round.
         top: how many candidates to measure in a round, at most.
@@ -56,6 +60,7 @@ class LoopSettings:
         budget_s: seconds after which no round starts but the first, nor a round of processes in it; None for no bound.
     """
 
+    key: TableKey
     device: Device
     settings: Settings
     out: Path
@@ -113,6 +118,22 @@ class LoopRequest:
         return self.search.limits[self.place]
 
 
+def loop_after(request: SearchRequest, search: SearchResult, measuring: LoopSettings) -> LoopRequest:
+    """Return what is to verify after a search, with the prices that it had.
+
+    Args:
+        request: what was searched.
+        search: what it found.
+        measuring: where, and how much.
+
+    Raises:
+        BadInputError: prices do not fit the space.
+    """
+    wanted = [replace(one, at_most=limit.at_most) for one, limit in zip(request.wanted, search.limits, strict=True)]
+    constraints = constraints_of(request.space, wanted, request.confidence, connected_encodings(request.space))
+    return LoopRequest(request.space, search, constraints, request.table, measuring, request.data)
+
+
 def closed_loop(
     request: LoopRequest, connect: Connect = connect, clock_s: Callable[[], float] = time.monotonic
 ) -> Work[Verification]:
@@ -165,7 +186,7 @@ def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float
     return NetworksRequest(
         space=request.space,
         architectures=[request.space.parse(one.architecture) for one in chosen],
-        key=request.search.table_key,
+        key=request.measuring.key,
         device=request.measuring.device,
         settings=request.measuring.settings,
         budget_s=budget_s,

@@ -89,7 +89,7 @@ def request(
         search=usual_search() if search is None else search,
         constraints=constraints,
         table=priced_by,
-        measuring=LoopSettings(Device(), QUICK, tmp_path / "verification.json", **others),  # type: ignore[arg-type]
+        measuring=LoopSettings(KEY, Device(), QUICK, tmp_path / "verification.json", **others),  # type: ignore[arg-type]
     )
 
 
@@ -287,7 +287,7 @@ def test_another_device_than_the_tables_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"top": 0}, {"most_rounds": 0}])
 def test_a_loop_of_nothing_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(BadInputError, match="at least one"):
-        LoopSettings(Device(), QUICK, tmp_path / "verification.json", **wrong)
+        LoopSettings(KEY, Device(), QUICK, tmp_path / "verification.json", **wrong)
 
 
 def test_prices_of_other_limits_are_refused(tmp_path: Path) -> None:
