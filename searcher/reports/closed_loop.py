@@ -42,10 +42,12 @@ def _roles(verdict: Verdict, verified: Verification) -> Iterable[str]:
 def corrections(verified: Verification) -> str:
     """Return what each round showed of the model, and what was left open, a line each."""
     lines = [_correction(number, one) for number, one in enumerate(verified.rounds, start=1)]
+    if verified.winner is not None and verified.winner.measured_ci_ms[1] > verified.max_latency_ms:
+        lines.append("the interval of the winner's median reaches above the limit: a smaller --precision would tell")
     if verified.winner is not None and verified.untested:
         lines.append(
             f"{verified.untested} candidates that were not measured are believed to be better and within the limits: "
-            "more rounds would tell"
+            "more rounds, or more time, would tell"
         )
     if verified.rounds and verified.rounds[-1].unscored:
         lines.append(

@@ -285,7 +285,7 @@ class _Loop:
     def _reason(self, verdicts: Sequence[Verdict], untested: int) -> str:
         fastest = min(one.measured_ms for one in verdicts)
         left = (
-            f"{untested} more are believed to keep it, but the loop has come to the end of its rounds or its time"
+            f"{untested} more are believed to keep it and were not measured: more rounds, or more time, would tell"
             if untested
             else "by what they tell of the others no candidate keeps all limits"
         )
