@@ -146,7 +146,7 @@ class _Posterior:
     @classmethod
     def of(cls, precision: Floats, rows: Floats, logarithms: Floats, variances: Floats) -> _Posterior:
         weighted = rows / variances[:, None]
-        covariance = np.linalg.inv(precision + rows.T @ weighted)
+        covariance = np.asarray(np.linalg.inv(precision + rows.T @ weighted), np.float64)
         return cls(covariance @ (weighted.T @ logarithms), covariance)
 
     def left_out_errors(self, rows: Floats, logarithms: Floats, variances: Floats) -> Floats:

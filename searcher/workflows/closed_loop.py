@@ -9,41 +9,34 @@ by measurement stands in the ranking at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiler_agent.records import Settings, TableKey
-from searcher.cost_models.block_sum import BlockSum
-from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import Calibration
-from searcher.cost_models.cost_model import LinearCostModel
-from searcher.cost_models.prices import LATENCY
-from searcher.cost_models.recalibration import Prior, RecalibratedModel, recalibrated
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
-from searcher.search.archive import Archive, Standing
 from searcher.search.candidate import Candidate, SearchResult
 from searcher.search.limits import Constraint, Limit
 from searcher.search.possible import connected_encodings
 from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import LookupTable, require_same_key
-from searcher.tables.network_latencies import NetworkLatency
+from searcher.verification.beliefs import Beliefs
 from searcher.verification.verification import (
     VERIFICATION_DOCUMENT,
     MeasuredDevice,
     Round,
-    Verdict,
     Verification,
-    judge,
 )
-from searcher.workflows.measure_networks import MeasuredNetworks, NetworksRequest, measure_networks
+from searcher.workflows.measure_networks import NetworksRequest, measure_networks
 from searcher.workflows.prepare_device import ask_device, meet_device
 from searcher.workflows.price_limits import constraints_of
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest
 
 TOP, ROUNDS = 3, 5
+_STAGE = "rounds of measuring"
 
 
 @dataclass(frozen=True)
@@ -107,16 +100,6 @@ class LoopRequest:
         if tuple(one.limit for one in self.constraints) != self.search.limits:
             raise BadInputError("the prices are not of the limits of this search")
 
-    @property
-    def place(self) -> int:
-        """Which of the limits is measured: the first on latency."""
-        return next(index for index, limit in enumerate(self.search.limits) if limit.quantity == LATENCY)
-
-    @property
-    def limit(self) -> Limit:
-        """The limit that is measured."""
-        return self.search.limits[self.place]
-
 
 def loop_after(request: SearchRequest, search: SearchResult, measuring: LoopSettings) -> LoopRequest:
     """Return what is to verify after a search, with the prices that it had.
@@ -155,18 +138,51 @@ def closed_loop(
             written.
     """
     start, measuring = clock_s(), request.measuring
-    loop = _Loop(request)
-    while chosen := loop.wanted():
+    beliefs = Beliefs(request.space, request.search, request.constraints, request.table)
+    rounds: list[Round] = []
+    verification: Verification | None = None
+    while beliefs.above:
         spent_s = clock_s() - start
         left_s = None if measuring.budget_s is None else measuring.budget_s - spent_s
-        if len(loop.rounds) >= measuring.most_rounds or (loop.rounds and left_s is not None and left_s <= 0):
+        if len(rounds) >= measuring.most_rounds or (rounds and left_s is not None and left_s <= 0):
             break
+        chosen = beliefs.above[: measuring.top]
         measured = yield from measure_networks(_networks(request, chosen, left_s), connect)
-        loop.take(chosen, measured, clock_s() - start)
-        VERIFICATION_DOCUMENT.save(loop.verification(), measuring.out)
-        yield Progress("rounds of measuring", len(loop.rounds), measuring.most_rounds, loop.note())
-    yield Progress("rounds of measuring", measuring.most_rounds, measuring.most_rounds)
-    return loop.verification()
+        by_name = {one.block_id: one for one in measured.result.measurements}
+        rounds.append(beliefs.learn(chosen, by_name, measured.latencies(), clock_s() - start))
+        verification = _concluded(beliefs, rounds, measuring.device, measured.result.hello.key)
+        VERIFICATION_DOCUMENT.save(verification, measuring.out)
+        yield Progress(_STAGE, len(rounds), measuring.most_rounds, _note(rounds, beliefs.limit))
+    if verification is None:
+        raise BadInputError("the search holds no candidate within its limits")
+    yield Progress(_STAGE, measuring.most_rounds, measuring.most_rounds)
+    return verification
+
+
+def _concluded(beliefs: Beliefs, rounds: Sequence[Round], device: Device, key: TableKey) -> Verification:
+    verdicts, winner = tuple(beliefs.verdicts.values()), beliefs.winner
+    return Verification(
+        device=MeasuredDevice(device.name, key.device_fingerprint),
+        runtime=key.runtime,
+        max_latency_ms=beliefs.limit.at_most,
+        candidates=verdicts,
+        first=verdicts[0],
+        winner=winner,
+        reason=beliefs.reason() if winner is None else None,
+        rounds=tuple(rounds),
+        untested=len(beliefs.above),
+    )
+
+
+def _note(rounds: Sequence[Round], limit: Limit) -> str:
+    """Return what the last round has shown, in a sentence."""
+    last = rounds[-1]
+    kept = sum(one.feasible for one in last.candidates)
+    return (
+        f"round {len(rounds)}: {kept} of {len(last.candidates)} measured within {limit.at_most:g} ms; "
+        f"predictions are corrected by {100 * (last.correction.common - 1):+.1f}%; "
+        f"{last.within} candidates are believed to be within the limits"
+    )
 
 
 def require_device(key: TableKey, device: Device, connect: Connect = connect) -> Work[None]:
@@ -193,120 +209,3 @@ def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float
         data=request.data,
         calibrated_on=table.provenance.calibration if isinstance(table, LookupTable) else None,
     )
-
-
-def _model_of(space: SearchSpace, table: LookupTable | Calibration) -> tuple[LinearCostModel, Prior]:
-    if isinstance(table, Calibration):
-        return CalibratedModel(space, table), Prior.of(space, table)
-    return BlockSum(space, table), Prior()
-
-
-@dataclass
-class _Loop:
-    """What was measured so far, and what is believed."""
-
-    request: LoopRequest
-    rounds: list[Round] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        request = self.request
-        self._model, self._prior = _model_of(request.space, request.table)
-        self._archive = Archive(request.space, request.search, request.constraints)
-        self._networks: dict[str, NetworkLatency] = {}
-        self._verdicts: dict[str, Verdict] = {}
-        self._measured_on: tuple[MeasuredDevice, str] | None = None
-        self._corrected, self._standing = self._believe()
-        if not self._standing.within:
-            raise BadInputError("the search holds no candidate within its limits")
-
-    def wanted(self) -> list[Candidate]:
-        """Return the best candidates that stand above the first measured one; none if that is the first of all."""
-        above = _above(self._standing.within, self._verdicts)
-        return above[: self.request.measuring.top]
-
-    def take(self, chosen: Sequence[Candidate], measured: MeasuredNetworks, seconds: float) -> None:
-        """Judge what was measured, and correct what is believed."""
-        result, limit = measured.result, self.request.limit
-        self._measured_on = (
-            MeasuredDevice(self.request.measuring.device.name, result.hello.key.device_fingerprint),
-            result.hello.key.runtime,
-        )
-        by_name = {one.block_id: one for one in result.measurements}
-        place = self.request.place
-        verdicts = [
-            judge(one.architecture, one.costs[place].value, by_name[one.architecture], limit.at_most) for one in chosen
-        ]
-        self._verdicts.update((one.architecture, one) for one in verdicts)
-        self._networks.update(measured.latencies())
-        self._corrected, self._standing = self._believe()
-        within = self._standing.within
-        self.rounds.append(
-            Round(
-                candidates=tuple(verdicts),
-                correction=self._corrected.correction,
-                bound_over_prediction=self._ratio(self._corrected),
-                within=len(within),
-                unscored=self._standing.unscored,
-                first=within[0].architecture if within else None,
-                seconds=round(seconds, 3),
-            )
-        )
-
-    def note(self) -> str:
-        """Return what the last round has shown, in a sentence."""
-        last, limit = self.rounds[-1], self.request.limit
-        kept = sum(one.feasible for one in last.candidates)
-        return (
-            f"round {len(self.rounds)}: {kept} of {len(last.candidates)} measured within {limit.at_most:g} ms; "
-            f"predictions are corrected by {100 * (last.correction.common - 1):+.1f}%; "
-            f"{last.within} candidates are believed to be within the limits"
-        )
-
-    def verification(self) -> Verification:
-        """Return what was found so far."""
-        if self._measured_on is None:
-            raise BadInputError("nothing was measured")
-        device, runtime = self._measured_on
-        within, verdicts = self._standing.within, tuple(self._verdicts.values())
-        winner = next((self._verdicts[one.architecture] for one in within if one.architecture in self._verdicts), None)
-        untested = len(_above(within, self._verdicts))
-        return Verification(
-            device=device,
-            runtime=runtime,
-            max_latency_ms=self.request.limit.at_most,
-            candidates=verdicts,
-            first=verdicts[0],
-            winner=winner,
-            reason=None if winner is not None else self._reason(verdicts, untested),
-            rounds=tuple(self.rounds),
-            untested=untested,
-        )
-
-    def _reason(self, verdicts: Sequence[Verdict], untested: int) -> str:
-        fastest = min(one.measured_ms for one in verdicts)
-        left = (
-            f"{untested} more are believed to keep it and were not measured: more rounds, or more time, would tell"
-            if untested
-            else "by what they tell of the others no candidate keeps all limits"
-        )
-        return (
-            f"none of {len(verdicts)} measured candidates keeps {self.request.limit.at_most:.4f} ms; "
-            f"the fastest takes {fastest:.4f} ms; {left}"
-        )
-
-    def _believe(self) -> tuple[RecalibratedModel, Standing]:
-        model = recalibrated(self._model, self._networks, self._prior)
-        confidence = self.request.limit.confidence
-        values = model.latencies_ms(self._archive.genotypes)
-        bounds = values if confidence is None else model.uppers_ms(self._archive.genotypes, confidence)
-        return model, self._archive.standing(self.request.place, values, bounds, self._verdicts)
-
-    def _ratio(self, model: RecalibratedModel) -> float:
-        confidence = self.request.limit.confidence
-        return 1.0 if confidence is None else model.upper_ratio(confidence)
-
-
-def _above(within: Sequence[Candidate], measured: Collection[str]) -> list[Candidate]:
-    """Return the candidates that stand above the first measured one; all if none was measured."""
-    place = next((index for index, one in enumerate(within) if one.architecture in measured), len(within))
-    return list(within[:place])
