@@ -25,7 +25,11 @@ VerifyTop = Annotated[
     ),
 ]
 VerifyDevice = Annotated[
-    str | None, typer.Option("--device", help="Of --verify-top: local, a profile's name, or ssh://user@host:port.")
+    str | None,
+    typer.Option(
+        "--device",
+        help="Of --verify-top: the device of --lut or --calibration; local, a profile, or ssh://user@host:port.",
+    ),
 ]
 VerifyOut = Annotated[
     Path | None,

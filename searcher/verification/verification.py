@@ -88,7 +88,7 @@ class Verification:
         runtime: identifier of the runtime.
         max_latency_ms: the limit.
         candidates: in the order of the search's preference; of a closed loop, in the order of measuring.
-        first: the search's own first choice.
+        first: the search's own first choice; of a closed loop that before anything was measured.
         winner: the first candidate that keeps the limit when measured; None if none does.
         reason: why there is no winner; None if there is one.
         rounds: of a closed loop; none where candidates were measured once.
