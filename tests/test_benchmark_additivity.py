@@ -16,8 +16,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.calibrate import drawn_networks
 from tests.searcher.builders import table
-from tests.searcher.calibrations import block_ms
-from tests.searcher.test_calibrate import calibration
+from tests.searcher.calibrations import block_ms, calibration
 
 SPACE = NasBench201()
 TABLE = table(SPACE, block_ms)

@@ -125,6 +125,28 @@ def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_m
         assert verified.stderr.strip().splitlines()[-1] == f"searcher: {document['reason']}"
 
 
+@pytest.mark.slow
+def test_a_search_closes_its_loop_on_this_machine(reference: Path, tmp_path: Path) -> None:
+    assert searcher("profile", *QUICK, "--no-costs", "--out", "t.json", folder=tmp_path).returncode == 0
+    sizes = ("--cells", "1", "--steps", "1", "--batch-size", "8", "--population", "6", "--generations", "1")
+    command = ("search", "--lut", "t.json", "--reference", reference, *sizes, *QUICK)
+    closed = searcher(*command, "--verify-top", "1", "--verify-rounds", "3", "--json", folder=tmp_path)
+    printed = json.loads(closed.stdout)
+    found, verified = (json.loads((tmp_path / name).read_text()) for name in ("search.json", "verification.json"))
+    assert printed == {"search": found, "verification": verified}
+    # So few samples may well miss the limit; the rest holds either way.
+    assert closed.returncode == (1 if verified["winner"] is None else 0), closed.stderr
+    assert 1 <= len(verified["rounds"]) <= 3
+    measured = [one for each in verified["rounds"] for one in each["candidates"]]
+    assert measured == verified["candidates"]
+    assert len({one["architecture"] for one in measured}) == len(measured)
+    assert all(one["measured_ms"] > 0 for one in measured)
+    assert verified["max_latency_ms"] == found["limits"][0]["at_most"]
+    for before, after in zip(verified["rounds"], verified["rounds"][1:], strict=False):
+        assert before["first"] == after["candidates"][0]["architecture"]
+    assert verified["rounds"][0]["correction"]["common"] != 1.0
+
+
 def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], Path], tmp_path: Path) -> None:
     TABLE_DOCUMENT.save(table(NasBench201(), lambda _block: 1.0), tmp_path / "t.json")
     data = ("--data", f"cifar10:{data_file('cifar10_subset.npz')}", "--reference", data_file("resnet20_cifar10.pt"))

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from searcher.cli import options, show
+from searcher.cli import loop, options, show
 from searcher.cli.limits import wanted_limits
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
+from searcher.devices.device import LOCAL, Device
 from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
@@ -19,6 +20,7 @@ from searcher.search.scores.rmi import RmiSettings
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.closed_loop import ROUNDS, closed_loop, loop_after, require_device
 from searcher.workflows.search_space import SearchRequest, search_space
 
 _RMI, _EVOLUTION = RmiSettings(), EvolutionSettings()
@@ -61,9 +63,24 @@ def command(
     generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
     seed: options.Seed = 0,
     budget_s: Annotated[float | None, typer.Option(help="Start no generation that would end later.")] = None,
+    verify_top: loop.VerifyTop = None,
+    device: loop.VerifyDevice = None,
+    verification: loop.VerifyOut = None,
+    verify_rounds: loop.VerifyRounds = ROUNDS,
+    verify_budget_s: loop.VerifyBudget = None,
+    profile: options.ProfileName = None,
+    python: options.Python = None,
+    runtime_from: options.RuntimeFrom = None,
+    identity: options.Identity = None,
+    known_hosts: options.KnownHosts = None,
+    ssh_config: options.SshConfig = None,
+    accept_new_host_key: options.AcceptNewHostKey = False,
+    precision: options.Precision = options.DEFAULTS.target_half_width_pct,
+    rounds: options.Rounds = options.DEFAULTS.rounds,
+    samples: options.Samples = options.DEFAULTS.samples,
     as_json: options.Json = False,
 ) -> None:
-    """Search and write every candidate, ranked."""
+    """Search and write every candidate, ranked; --verify-top exits with 1 if none keeps its limit when measured."""
     source = _source(lut, calibration)
     options.require_other_file(out, source)
     options.require_positive("--max-latency-ms", max_latency_ms)
@@ -77,6 +94,26 @@ def command(
         if priced.source is not None:
             options.require_other_file(out, Path(priced.source))
     SEARCH_DOCUMENT.require_writable(out)
+    measuring = None
+    if verify_top is None:
+        loop.require_no_device(device, verification)
+    else:
+        there = Device(
+            device or LOCAL,
+            python,
+            identity,
+            known_hosts,
+            runtime_from=runtime_from,
+            profile_name=profile,
+            ssh_config=ssh_config,
+            accept_new_host_key=accept_new_host_key,
+        )
+        written = out.with_name("verification.json") if verification is None else verification
+        if written.absolute() == out.absolute():
+            raise BadInputError(f"--out and --verification are one file, {out}: give them two names")
+        options.require_other_file(written, source)
+        measured = (precision, rounds, samples)
+        measuring = loop.loop_settings(table, there, written, verify_top, verify_rounds, verify_budget_s, measured)
     request = SearchRequest(
         space=searched,
         score_cells=score_cells,
@@ -92,13 +129,19 @@ def command(
         constraint=penalty,
         source=str(source),
     )
+    if measuring is not None:
+        show.run(require_device(measuring.key, measuring.device))
     result = show.run(search_space(request))
     SEARCH_DOCUMENT.save(result, out)
-    if as_json:
+    if measuring is None and as_json:
         show.document(SEARCH_DOCUMENT.dump(result))
-    else:
+    elif not as_json:
         show.result(terminal.search_result(result))
         show.result(f"wrote {out}")
+    if measuring is not None:
+        verified = show.run(closed_loop(loop_after(request, result, measuring)))
+        loop.shown(result, verified, measuring.out, as_json)
+        verified.require_winner()
 
 
 def _source(lut: Path | None, calibration: Path | None) -> Path:

@@ -129,9 +129,6 @@ class Prices:
     ) -> Prices:
         """Take every block of a space from a table.
 
-        What all networks have in common (the call, stem, reductions and head) is one group; the others are grouped by
-        operation and kernel.
-
         Args:
             space: of the table.
             table: of its blocks.
@@ -142,10 +139,7 @@ class Prices:
             BadInputError: the table is of another space.
             MissingBlockError: it lacks a block.
         """
-        shared = space.additive_counts().base > 0
-        named = [FIXED if fixed else _group(block) for block, fixed in zip(space.all_blocks(), shared, strict=True)]
-        groups = tuple(dict.fromkeys(named))
-        members = np.array([[float(name == group) for name in named] for group in groups])
+        groups, members = block_groups(space)
         blocks = space.all_blocks()
         block_ms = BlockSum(space, table).block_ms
         for column, block in enumerate(blocks):
@@ -168,6 +162,18 @@ class Prices:
         """Return (B,) the prices, each multiplied by the scale of its group."""
         prices: Floats = self.block_ms * (scales @ self.members)
         return prices
+
+
+def block_groups(space: SearchSpace) -> tuple[tuple[str, ...], Floats]:
+    """Return the kinds of a space's blocks, and (kinds, B) 1 where one of its `all_blocks()` is of a kind, else 0.
+
+    What all networks have in common (the call, stem, reductions and head) is one kind; the others go by operation and
+    kernel, such as `relu_conv_bn-k3`.
+    """
+    shared = space.additive_counts().base > 0
+    named = [FIXED if fixed else _group(block) for block, fixed in zip(space.all_blocks(), shared, strict=True)]
+    groups = tuple(dict.fromkeys(named))
+    return groups, np.array([[float(name == group) for name in named] for group in groups])
 
 
 def cells_of(space: SearchSpace) -> int | None:

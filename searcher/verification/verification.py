@@ -1,6 +1,8 @@
 """Predictions held against measurements: which candidates keep the limit, and which of them wins.
 
-History of the schema of verification.json: 1, the first.
+History of the schema of verification.json:
+2: `rounds` and `untested`, of a closed loop.
+1: the first.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profiler_agent.records import Measurement
+from searcher.cost_models.recalibration import Correction
 from searcher.documents import Document
 from searcher.errors import BadInputError, SearcherError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class LimitMissedError(SearcherError):
@@ -51,6 +54,32 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Round:
+    """One round of a closed loop: what was measured, and what is believed after it.
+
+    Attributes:
+        candidates: in the order of preference before the round; what was predicted of them is what the model said when
+            it had been corrected by the rounds before.
+        correction: of the cost model, by all that was measured so far.
+        bound_over_prediction: of architectures that were not measured; 1 where predictions themselves are held against
+            the limit.
+        within: how many candidates are now believed to keep all limits, of those that have a score, one for each
+            `score_key`.
+        unscored: how many more are believed to keep them and have no score, since the search believed otherwise.
+        first: the candidate that is now preferred; None if none is believed to keep the limits.
+        seconds: since the loop began.
+    """
+
+    candidates: tuple[Verdict, ...]
+    correction: Correction
+    bound_over_prediction: float
+    within: int
+    unscored: int
+    first: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Verification:
     """What measuring the best candidates of a search showed.
 
@@ -58,10 +87,13 @@ class Verification:
         device: where they were measured.
         runtime: identifier of the runtime.
         max_latency_ms: the limit.
-        candidates: in the order of the search's preference.
-        first: the search's own first choice.
+        candidates: in the order of the search's preference; of a closed loop, in the order of measuring.
+        first: the search's own first choice; of a closed loop that before anything was measured.
         winner: the first candidate that keeps the limit when measured; None if none does.
         reason: why there is no winner; None if there is one.
+        rounds: of a closed loop; none where candidates were measured once.
+        untested: how many candidates that were not measured are believed to be better than the winner, or to keep the
+            limits at all where there is none: what a closed loop left when its rounds or its time ended.
     """
 
     device: MeasuredDevice
@@ -71,6 +103,8 @@ class Verification:
     first: Verdict
     winner: Verdict | None
     reason: str | None
+    rounds: tuple[Round, ...] = ()
+    untested: int = 0
     schema_version: int = SCHEMA_VERSION
 
     def require_winner(self) -> None:

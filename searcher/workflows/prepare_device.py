@@ -9,7 +9,7 @@ from profiler_agent.records import Settings
 from searcher.devices.clusters import cluster_processors
 from searcher.devices.deploy import DevicePython, deploy_agent
 from searcher.devices.device import Connect, Device, connect, meet
-from searcher.devices.inquiry import ask_info
+from searcher.devices.inquiry import DeviceInfo, ask_info
 from searcher.workflows.progress import Progress, Work
 
 _STAGE = "reach the device"
@@ -42,10 +42,7 @@ def prepare_device(device: Device, settings: Settings, connect: Connect = connec
     yield from meet_device(device)
     if settings.affinity is not None or device.wanted_cluster == "all":
         return settings
-    # To tell of its processors a device needs no runtime.
-    with closing(connect(device)) as transport:
-        python = DevicePython(device.interpreter, (deploy_agent(transport, device.interpreter),))
-        environment = ask_info(transport, python, runtimes=False).environment
+    environment = ask_device(device, connect).environment
     processors = cluster_processors(device.wanted_cluster, environment)
     if processors is None:
         note = f"all processors: the device tells of no cluster that is its {device.wanted_cluster} alone"
@@ -53,3 +50,14 @@ def prepare_device(device: Device, settings: Settings, connect: Connect = connec
         note = f"pinned to the {device.wanted_cluster} cluster, processors {','.join(map(str, processors))}"
     yield Progress(_STAGE, 1, 1, note)
     return replace(settings, affinity=processors)
+
+
+def ask_device(device: Device, connect: Connect = connect) -> DeviceInfo:
+    """Ask a device what it is, which takes no runtime there.
+
+    Raises:
+        TransportError: the device cannot be reached, or the agent does not run there.
+    """
+    with closing(connect(device)) as transport:
+        python = DevicePython(device.interpreter, (deploy_agent(transport, device.interpreter),))
+        return ask_info(transport, python, runtimes=False)

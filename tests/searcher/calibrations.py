@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from searcher.cost_models.calibrated import Prices
+from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.fit import Fit, fit_table
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.fusion import Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.calibrate import drawn_networks
-from tests.searcher.builders import table
+from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201(cells_per_stage=2, channels=4, image_size=8)
 RULE = Fusion(merges=True, into=frozenset({"conv"}))
@@ -62,3 +64,30 @@ def networks(
     """Measurements of random networks by their texts."""
     drawn = drawn_networks(SPACE, count, np.random.default_rng(seed))
     return {SPACE.format(one): network(one, latency_ms(one), fusion) for one in drawn}
+
+
+def fitted(latency_ms: Callable[[Architecture], float], fusion: Fusion = RULE, held_out: int = 20) -> Fit:
+    """The table fitted to ten networks, and judged by others."""
+    return fit_table(SPACE, TABLE, networks(10, 1, latency_ms, fusion), networks(held_out, 2, latency_ms, fusion))
+
+
+def calibration(fit: Fit) -> Calibration:
+    """The file of a fit."""
+    return Calibration(
+        space=SPACE.name,
+        export_cells=SPACE.cells_per_stage,
+        device="local",
+        created="2026-11-21T00:00:00+00:00",
+        table_key=KEY,
+        table_sha256="00",
+        sentinel_ms=0.08,
+        relus=fit.relus,
+        scales=fit.scales,
+        slopes=fit.slopes,
+        block_ms=fit.block_ms,
+        chains={},
+        fitted=networks(10, 1, network_ms()),
+        held_out=fit.held_out,
+        edge_gap=None,
+        refused=fit.refused,
+    )

@@ -15,45 +15,31 @@ from searcher.cost_models.calibrated import CalibratedModel, Prices
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration, NotAdditiveError
 from searcher.cost_models.chains import LONG, SHORT, misleading_blocks, slopes_ms
 from searcher.cost_models.cost_model import latency_range
-from searcher.cost_models.fit import Fit, fit_table
+from searcher.cost_models.fit import fit_table
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.spaces.fbnet import FBNet
-from searcher.spaces.fusion import UNFUSED, Fusion
+from searcher.spaces.fusion import UNFUSED
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable, MissingBlockError
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks, drawn_networks
 from tests.fakes import FakeTransport
 from tests.searcher.builders import KEY, agent_program, table
-from tests.searcher.calibrations import RULE, SCALES, SPACE, TABLE, block_ms, network, network_ms, networks
-
-
-def fitted(latency_ms: Callable[[Architecture], float], fusion: Fusion = RULE, held_out: int = 20) -> Fit:
-    return fit_table(SPACE, TABLE, networks(10, 1, latency_ms, fusion), networks(held_out, 2, latency_ms, fusion))
-
-
-def calibration(fit: Fit) -> Calibration:
-    return Calibration(
-        space=SPACE.name,
-        export_cells=SPACE.cells_per_stage,
-        device="local",
-        created="2026-11-21T00:00:00+00:00",
-        table_key=KEY,
-        table_sha256="00",
-        sentinel_ms=0.08,
-        relus=fit.relus,
-        scales=fit.scales,
-        slopes=fit.slopes,
-        block_ms=fit.block_ms,
-        chains={},
-        fitted=networks(10, 1, network_ms()),
-        held_out=fit.held_out,
-        edge_gap=None,
-        refused=fit.refused,
-    )
+from tests.searcher.calibrations import (
+    RULE,
+    SCALES,
+    SPACE,
+    TABLE,
+    block_ms,
+    calibration,
+    fitted,
+    network,
+    network_ms,
+    networks,
+)
 
 
 def test_the_fit_finds_the_rule_and_predicts_what_it_has_not_seen() -> None:

@@ -16,9 +16,8 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.calibrate import CalibrateRequest
 from searcher.workflows.progress import Progress, Work
 from tests.searcher.builders import KEY, table
-from tests.searcher.calibrations import block_ms, network_ms
+from tests.searcher.calibrations import block_ms, calibration, fitted, network_ms
 from tests.searcher.command_line import Run, assert_one_sentence
-from tests.searcher.test_calibrate import calibration, fitted
 from tests.searcher.test_demo import save_weights
 
 SPACE = NasBench201()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -25,34 +24,14 @@ from searcher.training.loops import TrainingSettings
 from searcher.training.reference import reference_path
 from searcher.workflows.demo import DemoRequest, DemoResult, affordable_steps, run_demo
 from searcher.workflows.prepare_reference import affordable_settings
-from searcher.workflows.progress import Progress, Work
+from searcher.workflows.progress import Work
 from searcher.workflows.search_space import SearchRequest, search_space
 from tests.fakes import FakeTransport
 from tests.searcher.builders import agent_program, table
+from tests.searcher.watching import Clock, watched
 
 SPACE = NasBench201()
 FILES = ["search.json", "table.json", "table.json.journal.jsonl", "verification.json"]
-
-
-class Clock:
-    """Time that goes on by a fixed step with every look at it."""
-
-    def __init__(self, step_s: float) -> None:
-        self.now_s = 0.0
-        self._step_s = step_s
-
-    def __call__(self) -> float:
-        self.now_s += self._step_s
-        return self.now_s
-
-
-def watched(work: Work[Any]) -> tuple[Any, list[Progress]]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(work))
-        except StopIteration as finished:
-            return finished.value, seen
 
 
 def save_weights(path: Path) -> Path:
