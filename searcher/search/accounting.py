@@ -70,11 +70,13 @@ class Session:
         processor_s: seconds of processor time, of the process and of its children that have ended.
         energy_j: of the processor packages by their counters, whatever else ran on them included; None where
             there are no counters.
+        cached: how many measurements a cache of earlier searches answered.
     """
 
     wall_s: float
     processor_s: float
     energy_j: float | None
+    cached: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Spent:
         co2_g: grams of CO₂ of that energy, by that grid.
         strubell_co2_lb: pounds of CO₂ of the same energy by Strubell et al. (2019), with a data centre's overhead,
             as HW-EvRSNAS's Table 1 tells them.
-        measured: architectures that were measured, also those whose measurement failed; at each rung apart.
+        cached: how many of the search's measurements a cache of earlier searches answered: they cost nothing here.
         generation_s: wall seconds of all sessions when each generation ended.
     """
 
@@ -106,11 +108,11 @@ class Spent:
     grid_g_per_kwh: float
     co2_g: float
     strubell_co2_lb: float
-    measured: int = 0
+    cached: int = 0
     generation_s: tuple[float, ...] = ()
 
 
-def add_up(sessions: Sequence[Session], rates: Rates, measured: int = 0, generation_s: Sequence[float] = ()) -> Spent:
+def add_up(sessions: Sequence[Session], rates: Rates, generation_s: Sequence[float] = ()) -> Spent:
     """Return what sessions cost together.
 
     The energy is measured if it is in every session; else all of it is an estimate, so that no sum mixes the two.
@@ -129,7 +131,7 @@ def add_up(sessions: Sequence[Session], rates: Rates, measured: int = 0, generat
         grid_g_per_kwh=rates.grid_g_per_kwh,
         co2_g=co2_g(energy_j, rates.grid_g_per_kwh),
         strubell_co2_lb=strubell_co2_lb(energy_j),
-        measured=measured,
+        cached=sum(session.cached for session in sessions),
         generation_s=tuple(generation_s),
     )
 
@@ -195,7 +197,6 @@ class Account:
     """Counts what this process spends on a search, beside what earlier sessions did.
 
     Args:
-        earlier: what the sessions before this one spent.
         clock_s: the time, in s.
         processor_s: the processor time used so far, in s.
         energy_j: reads the energy since the account was opened; None takes the processors' own counters.
@@ -203,12 +204,11 @@ class Account:
 
     def __init__(
         self,
-        earlier: Sequence[Session] = (),
         clock_s: Callable[[], float] = time.monotonic,
         processor_s: Callable[[], float] = processor_seconds,
         energy_j: EnergyMeter | None = None,
     ) -> None:
-        self._earlier = tuple(earlier)
+        self._earlier: tuple[Session, ...] = ()
         self._clock_s, self._processor_s = clock_s, processor_s
         self._began_s, self._began_processor_s = clock_s(), processor_s()
         self._energy_j = RaplMeter(self._began_s) if energy_j is None else energy_j
@@ -218,14 +218,19 @@ class Account:
         """Wall seconds of all sessions until now."""
         return sum(session.wall_s for session in self._earlier) + self._clock_s() - self._began_s
 
-    def session(self) -> Session:
-        """Read the counters and return what this session has spent until now."""
-        now_s = self._clock_s()
-        return Session(now_s - self._began_s, self._processor_s() - self._began_processor_s, self._energy_j(now_s))
+    def session(self, cached: int = 0) -> Session:
+        """Read the counters and return what this session has spent until now.
 
-    def sessions(self) -> tuple[Session, ...]:
-        """Return what each session has spent until now, this one last."""
-        return (*self._earlier, self.session())
+        Args:
+            cached: how many measurements a cache of earlier searches has answered in it.
+        """
+        now_s = self._clock_s()
+        processor_s = self._processor_s() - self._began_processor_s
+        return Session(now_s - self._began_s, processor_s, self._energy_j(now_s), cached)
+
+    def go_on(self, earlier: Sequence[Session]) -> None:
+        """Take over what sessions before this one spent."""
+        self._earlier = tuple(earlier)
 
 
 def _text(path: Path) -> str | None:

@@ -89,7 +89,7 @@ class RunJournal:
         record = Record(parse_lines(found, partial))
         if record.measured and not self._resume:
             raise BadInputError(
-                f"{partial} holds an unfinished search with {len(record.measured)} measurements: "
+                f"{partial} holds an unfinished search (measurements: {len(record.measured)}): "
                 "go on with --resume, or remove it"
             )
         self._is_unfinished = bool(found)
@@ -132,8 +132,8 @@ class RunJournal:
                 "give the same options as then, or remove it"
             )
         if known.request is not None and difference is None:
-            counts = f"{len(known.generations)} generations and {len(known.measured)} measurements"
-            return f"going on with the search of {self._path}, which has {counts}"
+            counts = f"generations: {len(known.generations)}, measurements: {len(known.measured)}"
+            return f"going on with the search of {self._path} ({counts})"
         self._found, self._record = b"", Record()
         return f"no search of {self._path} is to go on: searching from the beginning" if self._resume else ""
 
@@ -160,11 +160,6 @@ class RunJournal:
     def generation_s(self) -> tuple[float, ...]:
         """Wall seconds of all sessions when each generation was evaluated first."""
         return tuple(line.elapsed_s for line in self._record.generations)
-
-    @property
-    def measured(self) -> int:
-        """How many measurements there are."""
-        return len(self._record.measured)
 
     def answer(self, measurer: str, score_key: str) -> Measured | None:
         """Return what was measured in any session; None where nothing was.
@@ -223,7 +218,7 @@ class RunJournal:
 
     def checkpoint(self, spent: Session) -> None:
         """Write what this session has spent until now."""
-        self._append(SpentLine(self._session, spent.wall_s, spent.processor_s, spent.energy_j))
+        self._append(SpentLine(self._session, spent.wall_s, spent.processor_s, spent.energy_j, spent.cached))
 
     def finish(self) -> None:
         """Give the file its name.

@@ -85,6 +85,7 @@ class SpentLine:
     wall_s: float
     processor_s: float
     energy_j: float | None
+    cached: int = 0
     event: Literal["spent"] = "spent"
 
 
@@ -130,7 +131,7 @@ class Record:
         elif isinstance(line, BegunLine):
             self.begun = max(self.begun, line.generation + 1)
         elif isinstance(line, SpentLine):
-            self.sessions[line.session] = Session(line.wall_s, line.processor_s, line.energy_j)
+            self.sessions[line.session] = Session(line.wall_s, line.processor_s, line.energy_j, line.cached)
         elif isinstance(line, StoppedLine):
             self.stopped_after = line.generations
         else:

@@ -89,21 +89,23 @@ def test_one_unreadable_package_of_two_is_no_measurement(tmp_path: Path) -> None
 
 def test_an_account_counts_from_where_it_was_opened() -> None:
     now, used = [1000.0], [7.0]
-    account = Account((Session(60.0, 90.0, None),), lambda: now[0], lambda: used[0], lambda at_s: 2 * (at_s - 1000.0))
+    account = Account(lambda: now[0], lambda: used[0], lambda at_s: 2 * (at_s - 1000.0))
     now[0], used[0] = 1010.0, 19.0
-    assert account.session() == Session(10.0, 12.0, 20.0)
-    assert account.elapsed_s == 70.0
-    assert account.sessions() == (Session(60.0, 90.0, None), Session(10.0, 12.0, 20.0))
+    assert account.elapsed_s == 10.0
+    account.go_on((Session(60.0, 90.0, None), Session(5.0, 1.0, None)))
+    assert account.session(cached=3) == Session(10.0, 12.0, 20.0, 3)
+    assert account.elapsed_s == 75.0
 
 
 def test_measured_energy_is_added_up_and_turned_into_co2() -> None:
-    spent = add_up((Session(10.0, 20.0, 1.8e6), Session(5.0, 8.0, 1.8e6)), Rates(grid_g_per_kwh=100.0), 5, (1.0, 2.0))
+    sessions = (Session(10.0, 20.0, 1.8e6, 3), Session(5.0, 8.0, 1.8e6, 2))
+    spent = add_up(sessions, Rates(grid_g_per_kwh=100.0), (1.0, 2.0))
     assert (spent.sessions, spent.wall_s, spent.processor_s) == (2, 15.0, 28.0)
     assert (spent.energy_j, spent.energy_method, spent.watts_per_core) == (3.6e6, "rapl", None)
     # One kWh.
     assert (spent.co2_g, spent.grid_g_per_kwh) == (100.0, 100.0)
     assert spent.strubell_co2_lb == pytest.approx(1.58 * 0.954, rel=1e-15)
-    assert (spent.measured, spent.generation_s) == (5, (1.0, 2.0))
+    assert (spent.cached, spent.generation_s) == (5, (1.0, 2.0))
 
 
 @pytest.mark.parametrize("energies", [(None,), (4.0, None)])
