@@ -94,14 +94,12 @@ class GenerationRecord:
         best_score: of the candidate that is preferred, as it was then; None if that has none.
         best_architecture: its text.
         trainings: measurements so far, over all rungs.
-        seconds: since the search began.
     """
 
     generation: int
     best_score: float | None
     best_architecture: str
     trainings: int
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,12 @@ class RunJournal:
         return tuple(spent for session, spent in self._record.sessions.items() if session != self._session)
 
     @property
-    def begun(self) -> int:
-        """How many generations were begun in any session: a search that goes on evaluates at least these."""
-        return self._record.begun
+    def begun_s(self) -> tuple[float, ...]:
+        """Wall seconds of all sessions when each generation was begun first.
+
+        A search that goes on evaluates at least as many generations.
+        """
+        return tuple(line.elapsed_s for line in self._record.begun)
 
     @property
     def stopped_after(self) -> int | None:
@@ -190,10 +193,10 @@ class RunJournal:
             lines.append(MeasuredLine(measurer, key, values, one.problem, share))
         self._append(*lines)
 
-    def begin_generation(self, number: int) -> None:
+    def begin_generation(self, number: int, elapsed_s: float) -> None:
         """Write that a generation is begun, unless that is known."""
-        if number >= self._record.begun:
-            self._append(BegunLine(number))
+        if number >= len(self._record.begun):
+            self._append(BegunLine(number, elapsed_s))
 
     def finish_generation(self, number: int, members: Sequence[str], best: str, elapsed_s: float) -> None:
         """Write that a generation is evaluated, or compare it with the one that is known.

@@ -54,9 +54,10 @@ class MeasuredLine:
 
 @dataclass(frozen=True)
 class BegunLine:
-    """The search decided to begin a generation, whatever time is left."""
+    """The search decided to begin a generation, after that many wall seconds of all sessions."""
 
     generation: int
+    elapsed_s: float
     event: Literal["begun"] = "begun"
 
 
@@ -108,7 +109,7 @@ class Record:
         measured: by the hash of the measurer's identity and the architecture's `score_key`.
         generations: that are evaluated.
         sessions: what each spent until its last line.
-        begun: how many generations were begun.
+        begun: the generations that were begun.
         stopped_after: after how many the time budget ended the search; None where it did not.
     """
 
@@ -117,7 +118,7 @@ class Record:
         self.measured: dict[tuple[str, str], Measured] = {}
         self.generations: list[GenerationLine] = []
         self.sessions: dict[int, Session] = {}
-        self.begun = 0
+        self.begun: list[BegunLine] = []
         self.stopped_after: int | None = None
         for line in lines:
             self.take(line)
@@ -129,7 +130,7 @@ class Record:
         elif isinstance(line, GenerationLine):
             self.generations.append(line)
         elif isinstance(line, BegunLine):
-            self.begun = max(self.begun, line.generation + 1)
+            self.begun.append(line)
         elif isinstance(line, SpentLine):
             self.sessions[line.session] = Session(line.wall_s, line.processor_s, line.energy_j, line.cached)
         elif isinstance(line, StoppedLine):

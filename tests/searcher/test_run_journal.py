@@ -57,11 +57,11 @@ def begun(path: Path, measurer: Awkward, request: Mapping[str, Any] = REQUEST) -
     """A search that is broken after two measurements and one generation."""
     with RunJournal(path) as journal:
         assert journal.begin(request) == ""
-        journal.begin_generation(0)
+        journal.begin_generation(0, 0.5)
         Journalled(measurer, SPACE, journal).measure(DRAWN[2:])
         journal.finish_generation(0, ["a", "b"], "b", 1.5)
         journal.checkpoint(Session(2.0, 3.0, 4.0, 1))
-        journal.begin_generation(1)
+        journal.begin_generation(1, 1.75)
 
 
 def measuring(path: Path, measurer: Awkward, failure: BaseException | None = None) -> None:
@@ -92,7 +92,7 @@ def test_what_was_measured_comes_back_to_the_last_bit_and_is_not_measured_again(
         assert journalled.measure(DRAWN) == [Awkward().found(key) for key in KEYS]
         assert measurer.asked == KEYS[:2]
         assert journalled.measure(DRAWN[::-1]) == [Awkward().found(key) for key in KEYS[::-1]]
-        assert (journal.begun, journal.stopped_after, journal.generation_s) == (2, None, (1.5,))
+        assert (journal.begun_s, journal.generation_s, journal.stopped_after) == ((0.5, 1.75), (1.5,), None)
         assert journal.earlier == (Session(2.0, 3.0, 4.0, 1),)
         journal.finish()
     assert measurer.asked == KEYS[:2]
