@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.searcher.builders import table
 
 SPACE = NasBench201()
-SIZES = ("--steps", "6", "--batch-size", "8", "--population", "4", "--generations", "3", "--seed", "5")
+SIZES = ("--steps", "1", "--batch-size", "8", "--population", "4", "--generations", "3", "--seed", "5")
 LONGEST_S = 300.0
 
 
@@ -57,6 +58,14 @@ def measured(out: Path) -> int:
     """How many measurements an unfinished search has on the disk."""
     partial = partial_path(journal_path(out))
     return partial.read_bytes().count(b'{"event":"measured"') if partial.exists() else 0
+
+
+def holds(out: Path, count: int) -> bool:
+    return measured(out) >= count
+
+
+def is_past(moment_s: float) -> bool:
+    return time.monotonic() >= moment_s
 
 
 def found(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,12 +109,11 @@ def test_killed_at_many_moments_a_search_ends_like_an_unbroken_one(folder: Path,
     while kills < 12:
         if moments.random() < 0.5:
             # Anywhere, while it starts too.
-            ends_s = time.monotonic() + moments.uniform(0, taken_s)
-            killed = kill(folder, lambda ends_s=ends_s: time.monotonic() >= ends_s, out.name, "--resume")
+            is_time = partial(is_past, time.monotonic() + moments.uniform(0, taken_s))
         else:
             # Where measurements are written.
-            enough = measured(out) + moments.randint(1, 4)
-            killed = kill(folder, lambda enough=enough: measured(out) >= enough, out.name, "--resume")
+            is_time = partial(holds, out, measured(out) + moments.randint(1, 4))
+        killed = kill(folder, is_time, out.name, "--resume")
         kills += killed
         if not killed:
             assert json.dumps(found(out)[0]) == json.dumps(unbroken)

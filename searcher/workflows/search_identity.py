@@ -66,6 +66,5 @@ def _sha256(prices: Prices | None) -> str | None:
     """Return the hash of a table or a calibration as it would be written."""
     if prices is None:
         return None
-    calibrated = isinstance(prices, Calibration)
-    text = CALIBRATION_DOCUMENT.text(prices) if calibrated else TABLE_DOCUMENT.text(prices)
+    text = CALIBRATION_DOCUMENT.text(prices) if isinstance(prices, Calibration) else TABLE_DOCUMENT.text(prices)
     return hashlib.sha256(text.encode()).hexdigest()

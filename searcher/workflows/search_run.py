@@ -48,12 +48,12 @@ class SearchRun:
             number = len(history)
             if self._ends(number, longest_s):
                 self._journal.stop(number)
+                self._journal.checkpoint(self._account.session(self._cached()))
                 yield self._progress(total, total, f"the time budget ends the search after {number} generations")
                 break
             self._journal.begin_generation(number, self._account.elapsed_s)
             longest_s = max(longest_s / 2, self._take(next(generations), history))
             yield self._progress(len(history), total)
-        self._journal.checkpoint(self._account.session(self._cached()))
         return history
 
     def spent(self, rates: Rates) -> Spent:

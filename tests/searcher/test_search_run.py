@@ -208,6 +208,7 @@ def test_what_a_cache_answered_is_counted_for_each_session(path: Path) -> None:
             account.go_on(journal.earlier)
             evaluator = Evaluator(SPACE, (), [Rung(Scores(0, count()))], PlainRmi(), screens=True)
             run = SearchRun(evaluator, journal, account, cached=partial(int, cached))
-            assert list(run.follow(iter(()), 0)) == []
+            (progress,) = run.follow(evolve(SPACE, evaluator.evaluate, debs, SETTINGS), 1)
+            assert (progress.done, progress.total) == (1, 1)
             spent = run.spent(Rates())
     assert (spent.sessions, spent.cached) == (2, 5)
