@@ -95,4 +95,4 @@ class CountPrice:
     def costs(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return (n,) counts of (n, genes) encodings, in millions."""
         counted = self._base + self._added[np.arange(len(self._added)), genotypes].sum(axis=1)
-        return counted / 1e6
+        return np.asarray(counted / 1e6, np.float64)
