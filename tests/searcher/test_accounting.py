@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from searcher.errors import BadInputError
+from searcher.reports.terminal import spent
 from searcher.search.accounting import (
     Account,
     RaplMeter,
@@ -99,20 +100,20 @@ def test_an_account_counts_from_where_it_was_opened() -> None:
 
 def test_measured_energy_is_added_up_and_turned_into_co2() -> None:
     sessions = (Session(10.0, 20.0, 1.8e6, 3), Session(5.0, 8.0, 1.8e6, 2))
-    spent = add_up(sessions, Rates(grid_g_per_kwh=100.0), (1.0, 2.0))
-    assert (spent.sessions, spent.wall_s, spent.processor_s) == (2, 15.0, 28.0)
-    assert (spent.energy_j, spent.energy_method, spent.watts_per_core) == (3.6e6, "rapl", None)
+    total = add_up(sessions, Rates(grid_g_per_kwh=100.0), (1.0, 2.0))
+    assert (total.sessions, total.wall_s, total.processor_s) == (2, 15.0, 28.0)
+    assert (total.energy_j, total.energy_method, total.watts_per_core) == (3.6e6, "rapl", None)
     # One kWh.
-    assert (spent.co2_g, spent.grid_g_per_kwh) == (100.0, 100.0)
-    assert spent.strubell_co2_lb == pytest.approx(1.58 * 0.954, rel=1e-15)
-    assert (spent.cached, spent.generation_s) == (5, (1.0, 2.0))
+    assert (total.co2_g, total.grid_g_per_kwh) == (100.0, 100.0)
+    assert total.strubell_co2_lb == pytest.approx(1.58 * 0.954, rel=1e-15)
+    assert (total.cached, total.generation_s) == (5, (1.0, 2.0))
 
 
 @pytest.mark.parametrize("energies", [(None,), (4.0, None)])
 def test_without_a_counter_in_every_session_all_energy_is_an_estimate(energies: tuple[float | None, ...]) -> None:
-    spent = add_up([Session(10.0, 100.0, energy) for energy in energies], Rates(watts_per_core=12.0))
-    assert spent.energy_j == 1200.0 * len(energies)
-    assert (spent.energy_method, spent.watts_per_core) == ("estimate", 12.0)
+    total = add_up([Session(10.0, 100.0, energy) for energy in energies], Rates(watts_per_core=12.0))
+    assert total.energy_j == 1200.0 * len(energies)
+    assert (total.energy_method, total.watts_per_core) == ("estimate", 12.0)
 
 
 def test_the_methods_in_figures_of_the_sources() -> None:
@@ -126,6 +127,14 @@ def test_rates_that_are_none_are_refused(rates: dict[str, float]) -> None:
     with pytest.raises(BadInputError, match="number of"):
         Rates(**rates)
     assert Rates(grid_g_per_kwh=0.0).grid_g_per_kwh == 0.0
+
+
+def test_what_a_person_reads() -> None:
+    assert spent(add_up((Session(9.96, 20.0, None),), Rates())) == (
+        "spent 10.0 s, 20.0 s of processors, 240 J (estimated at 12 W a core), 0.0317 g CO₂ at 475 g/kWh"
+    )
+    twice = add_up((Session(1.0, 2.0, 5.0),) * 2, Rates(grid_g_per_kwh=20.0))
+    assert spent(twice).startswith("spent 2.0 s in 2 sessions, 4.0 s of processors, 10 J (measured), ")
 
 
 def test_this_process_s_own_time_grows_with_its_work() -> None:
