@@ -71,7 +71,7 @@ def test_prices_of_many_are_those_of_one() -> None:
     wanted += [WantedLimit("latency", 1.0, LUT, "lut.json"), WantedLimit("energy", 1.0, powered(LUT), "lut.json")]
     rows = GENOTYPES[np.random.default_rng(0).integers(len(GENOTYPES), size=40)]
     for constraint in constraints(*wanted):
-        expected = [constraint.cost(one).bound for one in architectures(rows)]
+        expected = [constraint.cost(one).bound for one in architectures(rows.tolist())]
         assert constraint.bounds(rows).tolist() == pytest.approx(expected, rel=1e-12)
         assert min(expected) > 0
 
@@ -146,7 +146,7 @@ def test_a_limit_is_possible_down_to_the_least_and_no_further(quantity: str) -> 
     (found,) = require_possible(SPACE, limited(1e6), GENOTYPES)
     (price,) = (one.price for one in limited(1.0))
     rng = np.random.default_rng(2)
-    drawn = architectures(GENOTYPES[rng.integers(len(GENOTYPES), size=100)])
+    drawn = architectures(GENOTYPES[rng.integers(len(GENOTYPES), size=100)].tolist())
     assert all(found.low <= price.cost(one) <= found.high for one in drawn)
     require_possible(SPACE, limited(found.low), GENOTYPES)
     with pytest.raises(ImpossibleLimitError, match=f"the least possible is {found.low:.4f} "):
