@@ -38,6 +38,9 @@ from searcher.search.scores.measuring import Measured
 from searcher.tables.journal import JournalInUseError, partial_path
 
 
+_NOTHING = Session(wall_s=0.0, processor_s=0.0, energy_j=None)
+
+
 class OtherSearchError(BadInputError):
     """The journal is of a search for something else than what is asked for now."""
 
@@ -99,11 +102,12 @@ class RunJournal:
         if self._resume:
             self._found, self._record = found, record
 
-    def begin(self, request: Mapping[str, Any]) -> str:
+    def begin(self, request: Mapping[str, Any], spent: Session = _NOTHING) -> str:
         """Begin a session, on what is there or anew.
 
         Args:
             request: all that the result depends on, as JSON has it.
+            spent: what the session has spent already, as on a reference.
 
         Returns:
             A sentence about what becomes of a wish to resume; empty where there was none.
@@ -119,7 +123,7 @@ class RunJournal:
         self._lay_down()
         if self._record.request is None:
             self._append(SearchLine(wanted))
-        self.checkpoint(Session(0.0, 0.0, None))
+        self.checkpoint(spent)
         return note
 
     def _settle(self, request: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.prices import LATENCY
@@ -118,19 +119,8 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     score = PlainRmi()
     screens = request.constraint != PAPER
     rungs = _rungs(request, dataset, reference)
-    note = journal.begin(
-        search_identity(
-            request.space,
-            request.wanted,
-            constraints,
-            request.constraint,
-            dataset,
-            reference,
-            score,
-            rungs,
-            request.evolution,
-        )
-    )
+    found = (constraints, request.constraint, dataset, reference, score, rungs, request.evolution)
+    note = journal.begin(search_identity(request.space, request.wanted, *found), account.session())
     yield Progress("reference", 1, 1, note)
     account.go_on(journal.earlier)
     journalled = [replace(rung, measurer=Journalled(rung.measurer, request.space, journal)) for rung in rungs]
@@ -155,22 +145,28 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
         limits=limits,
         score=score.name,
         constraint=request.constraint,
-        settings={
-            "rmi": dataclasses.asdict(request.rmi),
-            "evolution": dataclasses.asdict(request.evolution),
-            "data": dataset.name,
-            "reference_accuracy_pct": reference.test_accuracy,
-            "reference_sha256": reference.sha256,
-            "calibrated": isinstance(request.table, Calibration),
-            "confidence": request.confidence,
-            "bound_over_prediction": constraints[0].bound_ratio,
-        },
+        settings=_settings(request, dataset, reference, constraints),
         candidates=candidates,
         pareto=tuple(candidate.architecture for candidate in pareto_front(candidates)),
         history=tuple(history),
         measurements=evaluator.measurements,
         spent=run.spent(request.rates),
     )
+
+
+def _settings(
+    request: SearchRequest, dataset: ImageDataset, reference: Reference, constraints: Sequence[Constraint]
+) -> dict[str, Any]:
+    return {
+        "rmi": dataclasses.asdict(request.rmi),
+        "evolution": dataclasses.asdict(request.evolution),
+        "data": dataset.name,
+        "reference_accuracy_pct": reference.test_accuracy,
+        "reference_sha256": reference.sha256,
+        "calibrated": isinstance(request.table, Calibration),
+        "confidence": request.confidence,
+        "bound_over_prediction": constraints[0].bound_ratio,
+    }
 
 
 def _rungs(request: SearchRequest, dataset: ImageDataset, reference: Reference) -> tuple[Rung, ...]:

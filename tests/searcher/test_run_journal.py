@@ -284,6 +284,14 @@ def test_the_end_that_the_time_budget_made_is_kept(path: Path) -> None:
         assert journal.stopped_after == 1
 
 
+def test_what_a_session_spent_before_its_first_generation_counts_though_it_is_killed_there(path: Path) -> None:
+    with RunJournal(path) as journal:
+        journal.begin(REQUEST, Session(30.0, 55.0, 900.0))
+    with RunJournal(path, resume=True) as journal:
+        journal.begin(REQUEST)
+        assert journal.earlier == (Session(30.0, 55.0, 900.0),)
+
+
 def test_a_number_that_is_not_finite_is_no_measurement(path: Path) -> None:
     class Infinite(Awkward):
         def found(self, key: str) -> Measured:
