@@ -37,7 +37,6 @@ from searcher.search.run_lines import (
 from searcher.search.scores.measuring import Measured
 from searcher.tables.journal import JournalInUseError, partial_path
 
-
 _NOTHING = Session(wall_s=0.0, processor_s=0.0, energy_j=None)
 
 
