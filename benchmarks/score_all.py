@@ -37,7 +37,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import load_dataset
 from searcher.training.reference import load_reference
 
-SETTINGS = RmiSettings(steps=6, precision=BF16)
+SETTINGS = RmiSettings(steps=4, precision=BF16)
 CELLS_PER_STAGE = 5
 _AT_ONCE = 40
 

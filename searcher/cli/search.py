@@ -7,23 +7,26 @@ from typing import Annotated
 
 import typer
 
+from searcher.artifacts import require_writable
 from searcher.cli import loop, options, show
 from searcher.cli.limits import wanted_limits
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.devices.device import LOCAL, Device
 from searcher.errors import BadInputError
 from searcher.reports import terminal
+from searcher.search.accounting import Rates
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.preference import DEB
 from searcher.search.scores.rmi import RmiSettings
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.closed_loop import ROUNDS, closed_loop, loop_after, require_device
 from searcher.workflows.search_space import SearchRequest, search_space
 
-_RMI, _EVOLUTION = RmiSettings(), EvolutionSettings()
+_RMI, _EVOLUTION, _RATES = RmiSettings(), EvolutionSettings(), Rates()
 
 
 def command(
@@ -63,6 +66,13 @@ def command(
     generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
     seed: options.Seed = 0,
     budget_s: Annotated[float | None, typer.Option(help="Start no generation that would end later.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished search that is to write the same result.")
+    ] = False,
+    watts_per_core: Annotated[
+        float, typer.Option(help="Power of a busy core, to estimate the search's energy where no counter tells it.")
+    ] = _RATES.watts_per_core,
+    grid_g_per_kwh: Annotated[float, typer.Option(help="CO2 of a kWh of your electricity.")] = _RATES.grid_g_per_kwh,
     verify_top: loop.VerifyTop = None,
     device: loop.VerifyDevice = None,
     verification: loop.VerifyOut = None,
@@ -94,6 +104,7 @@ def command(
         if priced.source is not None:
             options.require_other_file(out, Path(priced.source))
     SEARCH_DOCUMENT.require_writable(out)
+    require_writable(journal_path(out), "journal")
     measuring = None
     if verify_top is None:
         loop.require_no_device(device, verification)
@@ -128,6 +139,9 @@ def command(
         limits=limits,
         constraint=penalty,
         source=str(source),
+        journal=journal_path(out),
+        resume=resume,
+        rates=Rates(watts_per_core, grid_g_per_kwh),
     )
     if measuring is not None:
         show.run(require_device(measuring.key, measuring.device))
@@ -137,7 +151,9 @@ def command(
         show.document(SEARCH_DOCUMENT.dump(result))
     elif not as_json:
         show.result(terminal.search_result(result))
-        show.result(f"wrote {out}")
+        if result.spent is not None:
+            show.result(terminal.spent(result.spent))
+        show.result(f"wrote {out} and {journal_path(out)}")
     if measuring is not None:
         verified = show.run(closed_loop(loop_after(request, result, measuring)))
         loop.shown(result, verified, measuring.out, as_json)

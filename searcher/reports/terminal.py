@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from searcher.search.accounting import Spent
 from searcher.search.candidate import SearchResult, best_distinct
 from searcher.tables.foreign.imported import UNKNOWN
 from searcher.tables.lookup_table import Entry, LookupTable
@@ -109,6 +110,16 @@ def search_result(result: SearchResult, count: int = 5) -> Table:
         f"share a score, {counted.over_limits} over a limit, {counted.disconnected} disconnected"
     )
     return shown
+
+
+def spent(cost: Spent) -> str:
+    """Return what a search cost, in a line."""
+    how = "measured" if cost.watts_per_core is None else f"estimated at {cost.watts_per_core:g} W a core"
+    sessions = "" if cost.sessions == 1 else f" in {cost.sessions} sessions"
+    return (
+        f"spent {cost.wall_s:.1f} s{sessions}, {cost.processor_s:.1f} s of processors, {cost.energy_j:.3g} J ({how}), "
+        f"{cost.co2_g:.3g} g CO₂ at {cost.grid_g_per_kwh:g} g/kWh"
+    )
 
 
 def verification(verified: Verification) -> Table:

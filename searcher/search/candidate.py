@@ -14,6 +14,7 @@ from typing import Any
 
 from profiler_agent.records import TableKey
 from searcher.documents import Document
+from searcher.search.accounting import Spent
 from searcher.search.limits import Cost, Limit
 
 SCHEMA_VERSION = 2
@@ -94,14 +95,12 @@ class GenerationRecord:
         best_score: of the candidate that is preferred, as it was then; None if that has none.
         best_architecture: its text.
         trainings: measurements so far, over all rungs.
-        seconds: since the search began.
     """
 
     generation: int
     best_score: float | None
     best_architecture: str
     trainings: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class SearchResult:
         pareto: architectures that no other beats in score and in every cost.
         history: one record a generation.
         measurements: how many were measured, and how many not.
+        spent: what the search cost; None where nobody kept account.
     """
 
     space: str
@@ -137,6 +137,7 @@ class SearchResult:
     history: tuple[GenerationRecord, ...]
     measurements: Measurements = field(default_factory=Measurements)
     sentinel_ms: float | None = None
+    spent: Spent | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

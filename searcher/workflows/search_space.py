@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.prices import LATENCY
 from searcher.errors import BadInputError, SearcherError
-from searcher.search.candidate import Candidate, GenerationRecord, SearchResult
+from searcher.search.accounting import Account, Rates
+from searcher.search.candidate import Candidate, SearchResult
 from searcher.search.evaluator import Evaluator, Rung
-from searcher.search.evolution import EvolutionSettings, Generation, evolve
+from searcher.search.evolution import EvolutionSettings, evolve
+from searcher.search.journalled import Journalled
 from searcher.search.limits import Constraint
 from searcher.search.pareto import pareto_front
 from searcher.search.possible import CostRange, connected_encodings, require_possible
-from searcher.search.preference import CONSTRAINTS, DEB, PAPER, REJECT, Preference, preference_named, rank
+from searcher.search.preference import CONSTRAINTS, DEB, PAPER, REJECT, preference_named, rank
+from searcher.search.run_journal import RunJournal
 from searcher.search.scores.one_by_one import OneByOne, PlainRmi
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.nasbench201 import NasBench201
@@ -26,6 +30,8 @@ from searcher.training.reference import Reference
 from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.price_limits import Prices, WantedLimit, constraints_of
 from searcher.workflows.progress import Progress, Work
+from searcher.workflows.search_identity import search_identity
+from searcher.workflows.search_run import SearchRun
 
 Seconds = Callable[[], float]
 
@@ -43,10 +49,14 @@ class SearchRequest:
             None holds predictions themselves against the limits.
         data: name of the data set.
         reference: weights of the reference; None trains one.
-        deadline_s: seconds after which no new generation starts that would end later; None for no bound.
+        deadline_s: seconds of all sessions after which no new generation starts that would end later; None for no
+            bound.
         limits: more of them, on that device, on others or on the networks themselves.
         constraint: how limits are kept, one of CONSTRAINTS: by Deb's rules, by the paper's penalty, or by rejection.
         source: what the user calls the table, such as its file.
+        journal: where the search's journal goes; None keeps none.
+        resume: go on with the unfinished search of that journal, if there is one.
+        rates: what turns processor time into energy and CO₂.
     """
 
     space: NasBench201
@@ -62,6 +72,9 @@ class SearchRequest:
     limits: tuple[WantedLimit, ...] = ()
     constraint: str = DEB
     source: str | None = None
+    journal: Path | None = None
+    resume: bool = False
+    rates: Rates = field(default_factory=Rates)
 
     def __post_init__(self) -> None:
         """Refuse a limit that is none, and a confidence that nothing is known of.
@@ -89,8 +102,14 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
         ImpossibleLimitError: no architecture can keep the limits; the message tells the least possible.
         MissingBlockError: a table lacks a block of the space.
         NotAdditiveError: a calibration has failed its own check.
+        BadInputError: there is an unfinished search that is not to go on, or that is another.
     """
-    start = clock_s()
+    account = Account(clock_s)
+    with RunJournal(request.journal, request.resume) as journal:
+        return (yield from _search(request, journal, account))
+
+
+def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Work[SearchResult]:
     genotypes = connected_encodings(request.space)
     constraints = constraints_of(request.space, request.wanted, request.confidence, genotypes)
     ranges = require_possible(request.space, constraints, genotypes)
@@ -99,10 +118,20 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
     reference = yield from prepare_reference(dataset, request.reference)
     score = PlainRmi()
     screens = request.constraint != PAPER
-    evaluator = Evaluator(request.space, constraints, _rungs(request, dataset, reference), score, screens)
+    rungs = _rungs(request, dataset, reference)
+    found = (constraints, request.constraint, dataset, reference, score, rungs, request.evolution)
+    note = journal.begin(search_identity(request.space, request.wanted, *found), account.session())
+    yield Progress("reference", 1, 1, note)
+    account.go_on(journal.earlier)
+    journalled = [replace(rung, measurer=Journalled(rung.measurer, request.space, journal)) for rung in rungs]
+    evaluator = Evaluator(request.space, constraints, journalled, score, screens)
     limits = tuple(one.limit for one in constraints)
     preference = preference_named(request.constraint, limits)
-    history = yield from _evolve(request, evaluator, preference, start, clock_s)
+    violation = evaluator.violation if request.constraint == REJECT else None
+    generations = evolve(request.space, evaluator.evaluate, preference, request.evolution, violation)
+    run = SearchRun(evaluator, journal, account, request.deadline_s)
+    history = yield from run.follow(generations, request.evolution.generations + 1)
+    journal.finish()
     candidates = rank(evaluator.candidates, preference)
     if not any(candidate.feasible for candidate in candidates):
         raise SearcherError(_nothing_found(candidates, constraints))
@@ -116,21 +145,28 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
         limits=limits,
         score=score.name,
         constraint=request.constraint,
-        settings={
-            "rmi": dataclasses.asdict(request.rmi),
-            "evolution": dataclasses.asdict(request.evolution),
-            "data": dataset.name,
-            "reference_accuracy_pct": reference.test_accuracy,
-            "reference_sha256": reference.sha256,
-            "calibrated": isinstance(request.table, Calibration),
-            "confidence": request.confidence,
-            "bound_over_prediction": constraints[0].bound_ratio,
-        },
+        settings=_settings(request, dataset, reference, constraints),
         candidates=candidates,
         pareto=tuple(candidate.architecture for candidate in pareto_front(candidates)),
         history=tuple(history),
         measurements=evaluator.measurements,
+        spent=run.spent(request.rates),
     )
+
+
+def _settings(
+    request: SearchRequest, dataset: ImageDataset, reference: Reference, constraints: Sequence[Constraint]
+) -> dict[str, Any]:
+    return {
+        "rmi": dataclasses.asdict(request.rmi),
+        "evolution": dataclasses.asdict(request.evolution),
+        "data": dataset.name,
+        "reference_accuracy_pct": reference.test_accuracy,
+        "reference_sha256": reference.sha256,
+        "calibrated": isinstance(request.table, Calibration),
+        "confidence": request.confidence,
+        "bound_over_prediction": constraints[0].bound_ratio,
+    }
 
 
 def _rungs(request: SearchRequest, dataset: ImageDataset, reference: Reference) -> tuple[Rung, ...]:
@@ -138,45 +174,6 @@ def _rungs(request: SearchRequest, dataset: ImageDataset, reference: Reference) 
     scorer = RmiScorer(space, reference, dataset, request.rmi)
     trained_on = {"space": repr(space), "data": dataset.name, "reference_sha256": reference.sha256}
     return (Rung(OneByOne(scorer, request.rmi, trained_on)),)
-
-
-def _evolve(
-    request: SearchRequest, evaluator: Evaluator, preference: Preference, start: float, clock_s: Seconds
-) -> Work[list[GenerationRecord]]:
-    history: list[GenerationRecord] = []
-    violation = evaluator.violation if request.constraint == REJECT else None
-    generations = evolve(request.space, evaluator.evaluate, preference, request.evolution, violation)
-    total = request.evolution.generations + 1
-    longest = 0.0
-    while len(history) < total:
-        before = clock_s()
-        if history and request.deadline_s is not None and before - start + longest > request.deadline_s:
-            note = f"the time budget ends the search after {len(history)} generations"
-            yield replace(_progress(total, total, request.deadline_s, request.deadline_s), note=note)
-            break
-        generation = next(generations)
-        longest = max(longest / 2, clock_s() - before)
-        history.append(_record(generation, evaluator, clock_s() - start))
-        yield _progress(len(history), total, clock_s() - start, request.deadline_s)
-    return history
-
-
-def _progress(done: int, total: int, elapsed_s: float, deadline_s: float | None) -> Progress:
-    """Count generations; where a deadline will end them, count the seconds to it."""
-    if deadline_s is None:
-        return Progress("search, generations", done, total)
-    return Progress("search, seconds", min(int(elapsed_s), int(deadline_s)), int(deadline_s))
-
-
-def _record(generation: Generation, evaluator: Evaluator, seconds: float) -> GenerationRecord:
-    best = generation.best
-    return GenerationRecord(
-        generation=generation.number,
-        best_score=best.score,
-        best_architecture=best.architecture,
-        trainings=sum(evaluator.measurements.measured),
-        seconds=round(seconds, 3),
-    )
 
 
 def _nothing_found(candidates: Sequence[Candidate], constraints: Sequence[Constraint]) -> str:

@@ -86,7 +86,7 @@ def test_several_costs_make_a_front_of_several_dimensions() -> None:
 def result() -> SearchResult:
     diverged = candidate("b", None, 1.0, problem="its training diverged")
     candidates = rank([diverged, candidate("a", 1.0, 2.0)], debs)
-    history = (GenerationRecord(0, None, "b", 1, 0.1),)
+    history = (GenerationRecord(0, None, "b", 1),)
     space = NasBench201().name
     return SearchResult(space, 1, 1, KEY, LIMITS[:1], "rmi", "deb", {}, candidates, ("a",), history)
 

@@ -98,7 +98,9 @@ def test_no_generation_starts_that_would_end_after_the_deadline(tmp_path: Path) 
     clock = Clock(1.0)
     found, seen = watched(search_space(search_request(tmp_path, 20.0, 1000), clock))
     assert 2 <= len(found.history) <= 6
-    assert found.history[-1].seconds <= 20.0
+    assert found.spent is not None
+    assert found.spent.generation_s[-1] <= 20.0
+    assert len(found.spent.generation_s) == len(found.history)
     assert clock.now_s < 25.0
     assert any(one.note == f"the time budget ends the search after {len(found.history)} generations" for one in seen)
     assert all(one.done <= one.total for one in seen)

@@ -23,6 +23,7 @@ from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel
 from searcher.documents import Document
 from searcher.errors import SearcherError
+from searcher.search.accounting import Rates, Session, add_up
 from searcher.search.candidate import SEARCH_DOCUMENT, GenerationRecord, SearchResult
 from searcher.search.limits import Limit
 from searcher.spaces.nasbench201 import NasBench201
@@ -66,7 +67,8 @@ def documents() -> dict[str, tuple[Any, Any]]:
             SEARCH_DOCUMENT,
             SearchResult(
                 *("nasbench201", 5, 1, KEY, (Limit("latency", 25.0),), "rmi", "deb", {}),
-                *((found,), (CELL,), (GenerationRecord(0, 1.0, CELL, 1, 1.0),)),
+                *((found,), (CELL,), (GenerationRecord(0, 1.0, CELL, 1),)),
+                spent=add_up((Session(1.5, 2.0, None),), Rates(), (1.0,)),
             ),
         ),
         "verification": (
