@@ -41,6 +41,11 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def scored(steps: int) -> tuple[str, ...]:
+    """Options of a search whose scores are quick and are kept nowhere."""
+    return ("--no-keep-scores", "--score-cells", "1", "--steps", str(steps), "--batch-size", "8")
+
+
 def searcher(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "searcher.cli", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
@@ -58,7 +63,7 @@ def test_profile_search_and_verify_over_ssh(sshd: LoopbackSshd, reference: Path,
     assert set(tables[0].entries) == set(tables[1].entries)
     assert len(tables[0].entries) == 20
 
-    sizes = ("--steps", "2", "--batch-size", "8", "--population", "4", "--generations", "2")
+    sizes = (*scored(2), "--population", "4", "--generations", "2")
     searched = searcher("search", "--lut", "ssh.json", "--reference", reference, *sizes, folder=tmp_path)
     assert searched.returncode == 0, searched.stderr
     assert "reference accuracy" in searched.stderr
@@ -89,7 +94,7 @@ def test_a_table_is_calibrated_over_ssh_and_prices_a_search(
     assert (len(made.fitted), len(made.held_out.networks)) == (10, 20)
     assert made.relus is not None
     assert (made.relus.merges, made.relus.into, made.relus.explained) == (True, ("conv",), 30)
-    sizes = ("--steps", "1", "--batch-size", "8", "--population", "4", "--generations", "1")
+    sizes = (*scored(1), "--population", "4", "--generations", "1")
     found = searcher(
         *("search", "--calibration", "calibration.json", "--confidence", "0.95", "--reference", reference, *sizes),
         folder=tmp_path,
@@ -128,7 +133,20 @@ def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_m
 @pytest.mark.slow
 def test_a_search_closes_its_loop_on_this_machine(reference: Path, tmp_path: Path) -> None:
     assert searcher("profile", *QUICK, "--no-costs", "--out", "t.json", folder=tmp_path).returncode == 0
-    sizes = ("--cells", "1", "--steps", "1", "--batch-size", "8", "--population", "6", "--generations", "1")
+    sizes = (
+        "--cells",
+        "1",
+        "--score-cells",
+        "1",
+        "--steps",
+        "1",
+        "--batch-size",
+        "8",
+        "--population",
+        "6",
+        "--generations",
+        "1",
+    )
     command = ("search", "--lut", "t.json", "--reference", reference, *sizes, *QUICK)
     closed = searcher(*command, "--verify-top", "1", "--verify-rounds", "3", "--json", folder=tmp_path)
     printed = json.loads(closed.stdout)
@@ -150,7 +168,7 @@ def test_a_search_closes_its_loop_on_this_machine(reference: Path, tmp_path: Pat
 def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], Path], tmp_path: Path) -> None:
     TABLE_DOCUMENT.save(table(NasBench201(), lambda _block: 1.0), tmp_path / "t.json")
     data = ("--data", f"cifar10:{data_file('cifar10_subset.npz')}", "--reference", data_file("resnet20_cifar10.pt"))
-    sizes = ("--steps", "1", "--batch-size", "8", "--population", "2", "--generations", "0")
+    sizes = (*scored(1), "--population", "2", "--generations", "0")
     searched = searcher("search", "--lut", "t.json", *data, *sizes, "--max-latency-ms", "1000", folder=tmp_path)
     assert searched.returncode == 0, searched.stderr
     assert "91.6" in searched.stderr
@@ -161,7 +179,20 @@ def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], P
 
 def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: Path) -> None:
     assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
-    sizes = ("--steps", "2", "--batch-size", "8", "--population", "4", "--generations", "1", "--seed", "3")
+    sizes = (
+        "--score-cells",
+        "1",
+        "--steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--population",
+        "4",
+        "--generations",
+        "1",
+        "--seed",
+        "3",
+    )
     found = []
     for name in ("a.json", "b.json"):
         command = ("search", "--lut", "t.json", "--reference", reference, *sizes, "--out", name)
@@ -172,7 +203,7 @@ def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: P
 
 def test_verifying_under_another_key_is_refused(reference: Path, tmp_path: Path) -> None:
     assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
-    sizes = ("--steps", "1", "--batch-size", "8", "--population", "2", "--generations", "0")
+    sizes = (*scored(1), "--population", "2", "--generations", "0")
     assert searcher("search", "--lut", "t.json", "--reference", reference, *sizes, folder=tmp_path).returncode == 0
     document = json.loads((tmp_path / "search.json").read_text())
     document["table_key"]["device_fingerprint"] = "aarch64-0"

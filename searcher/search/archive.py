@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from searcher.cost_models.prices import FLOPS, PARAMETERS, CountPrice
 from searcher.search.candidate import Candidate, SearchResult, best_distinct
+from searcher.search.evaluator import trained_key
 from searcher.search.limits import Constraint, Cost, violation
 from searcher.search.preference import preference_named, rank
 from searcher.spaces.nasbench201 import NasBench201
@@ -93,7 +94,7 @@ def _siblings(
         return []
     scored = {one.score_key: one for one in candidates if one.score is not None}
     met = {one.architecture for one in candidates}
-    keyed = ((one, scored.get(space.score_key(one))) for one in space.architectures())
+    keyed = ((one, scored.get(trained_key(space, one))) for one in space.architectures())
     found = [(one, sharing) for one, sharing in keyed if sharing is not None and space.format(one) not in met]
     if not found:
         return []

@@ -26,7 +26,7 @@ class Candidate:
 
     Attributes:
         architecture: its text.
-        score_key: equal for architectures that share one measurement.
+        score_key: of the architecture that was measured; equal for all that share its measurement.
         score: of the search's named score, more is better, computed among all that were measured at its rung; None
             where it was not measured, since it breaks its limits, or has a problem.
         measured: the values that the score is made of, by name, of the last rung that it was measured at.

@@ -153,7 +153,7 @@ class Evaluator:
         return _Known(
             architecture=architecture,
             text=self._space.format(architecture),
-            score_key=self._space.score_key(architecture),
+            score_key=trained_key(self._space, architecture),
             costs=costs,
             violation=violation(costs, (one.limit for one in self._constraints)),
             connected=self._space.is_connected(architecture),
@@ -222,3 +222,8 @@ def _best(level: _Level) -> frozenset[str]:
     """Return the keys that a rung lets go on, of equal scores those that were measured first."""
     ordered = sorted(level.scores, key=lambda key: level.scores[key], reverse=True)
     return frozenset(ordered[: math.ceil(level.rung.keep * len(ordered) - 1e-9)])
+
+
+def trained_key(space: SearchSpace, architecture: Architecture) -> str:
+    """Return the score key of the one architecture that is trained for this one and for all that train alike."""
+    return space.score_key(space.representative(architecture))

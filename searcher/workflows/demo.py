@@ -19,7 +19,9 @@ from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
 from searcher.search.evolution import EvolutionSettings
-from searcher.search.scores.rmi import RmiScorer, RmiSettings
+from searcher.search.scores.batch import prepare_batch
+from searcher.search.scores.batch_training import RmiSettings
+from searcher.search.scores.trained_on_batch import TrainedOnBatch, quickest_precision
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
@@ -30,15 +32,16 @@ from searcher.workflows.measure_networks import settings_of_key
 from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 from searcher.workflows.progress import Progress, Work
+from searcher.workflows.scoring import Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 from searcher.workflows.verify_search import VerifyRequest, verify_search
 
 _PROFILE_SHARE, _REFERENCE_SHARE, _VERIFY_SHARE = 0.2, 0.33, 0.12
 _DATA = "digits"
-_SCORE_CELLS = 1
+_SCORE_CELLS = 5
 _POPULATION = 20
-_PROBE_STEPS, _PROBED_ARCHITECTURES = 3, 6
-_FEWEST_STEPS, _MOST_STEPS = 5, 100
+_PROBE_STEPS, _PROBED_ARCHITECTURES = 1, 6
+_FEWEST_STEPS, _MOST_STEPS = 2, 6
 # New genotypes that a generation of 20 brings once the first one is trained, measured on this space.
 _NEW_PER_GENERATION = 6
 _WANTED_GENERATIONS = 12
@@ -113,22 +116,30 @@ def affordable_steps(seconds: float, step_s: float) -> int:
         step_s: duration of one training step.
     """
     trainings = _POPULATION + _NEW_PER_GENERATION * _WANTED_GENERATIONS
-    return max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s))))
+    # A training of n steps looks at the batch n + 1 times.
+    return max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s)) - 1))
 
 
 def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
-    """Return how long one training step takes here, in s: the median over random architectures, the first left out."""
-    space = NasBench201(cells_per_stage=_SCORE_CELLS, classes=dataset.classes)
-    scorer = RmiScorer(space, reference, dataset, RmiSettings(steps=_PROBE_STEPS))
+    """Return how long one training step of a candidate takes here, in s, many being trained at once."""
+    settings = _rmi_settings(_PROBE_STEPS, seed=0)
+    scoring, space = Scoring(cells_per_stage=_SCORE_CELLS, rmi=settings), _scored_space(dataset)
+    batch = prepare_batch(reference, dataset, settings.batch_size, settings.seed)
+    measurer = TrainedOnBatch(space, batch, settings, scoring.threads)
     generator = np.random.default_rng(0)
     drawn = [space.sample(generator) for _ in range(_PROBED_ARCHITECTURES + 1)]
-    scorer.score(drawn[0])
-    durations = []
-    for architecture in drawn[1:]:
-        start = time.perf_counter()
-        scorer.score(architecture)
-        durations.append(time.perf_counter() - start)
-    return float(np.median(durations)) / _PROBE_STEPS
+    measurer.measure(drawn[:1])
+    start = time.perf_counter()
+    measurer.measure(drawn[1:])
+    return (time.perf_counter() - start) / _PROBED_ARCHITECTURES / (_PROBE_STEPS + 1)
+
+
+def _rmi_settings(steps: int, seed: int) -> RmiSettings:
+    return RmiSettings(steps=steps, seed=seed, precision=quickest_precision())
+
+
+def _scored_space(dataset: ImageDataset) -> NasBench201:
+    return NasBench201(cells_per_stage=_SCORE_CELLS, classes=dataset.classes)
 
 
 def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResult]:
@@ -169,12 +180,11 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     search = yield from search_space(
         SearchRequest(
             space=space,
-            score_cells=_SCORE_CELLS,
+            scoring=Scoring(cells_per_stage=_SCORE_CELLS, rmi=_rmi_settings(steps, request.seed), keeps=False),
             table=table,
             limit_ms=None,
             data=_DATA,
             reference=Path(reference.source),
-            rmi=RmiSettings(steps=steps, seed=request.seed),
             evolution=EvolutionSettings(population=_POPULATION, seed=request.seed),
             deadline_s=request.budget_s * (1 - _VERIFY_SHARE) - watch.elapsed_s,
         )

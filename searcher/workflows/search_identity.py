@@ -28,7 +28,7 @@ def search_identity(
     constraints: Sequence[Constraint],
     kept_by: str,
     dataset: ImageDataset,
-    reference: Reference,
+    reference: Reference | None,
     score: Score,
     rungs: Sequence[Rung],
     evolution: EvolutionSettings,
@@ -41,7 +41,7 @@ def search_identity(
         constraints: the same limits, priced.
         kept_by: how limits are kept.
         dataset: that the score is measured on.
-        reference: that the score is measured against.
+        reference: that the score is measured against; None where it takes none.
         score: what is maximised.
         rungs: what measures for it.
         evolution: with the seed.
@@ -54,7 +54,7 @@ def search_identity(
         ],
         "constraint": kept_by,
         "data": {"name": dataset.name, "fingerprint": fingerprint(dataset)},
-        "reference_sha256": reference.sha256,
+        "reference_sha256": None if reference is None else reference.sha256,
         "score": score.name,
         "rungs": [{"measurer": dict(rung.measurer.identity), "keep": rung.keep} for rung in rungs],
         "evolution": dataclasses.asdict(evolution),

@@ -14,7 +14,7 @@ from searcher.cost_models.prices import LATENCY
 from searcher.errors import BadInputError, SearcherError
 from searcher.search.accounting import Account, Rates
 from searcher.search.candidate import Candidate, SearchResult
-from searcher.search.evaluator import Evaluator, Rung
+from searcher.search.evaluator import Evaluator
 from searcher.search.evolution import EvolutionSettings, evolve
 from searcher.search.journalled import Journalled
 from searcher.search.limits import Constraint
@@ -22,14 +22,13 @@ from searcher.search.pareto import pareto_front
 from searcher.search.possible import CostRange, connected_encodings, require_possible
 from searcher.search.preference import CONSTRAINTS, DEB, PAPER, REJECT, preference_named, rank
 from searcher.search.run_journal import RunJournal
-from searcher.search.scores.one_by_one import OneByOne, PlainRmi
-from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.reference import Reference
 from searcher.workflows.prepare_reference import prepare_reference
 from searcher.workflows.price_limits import Prices, WantedLimit, constraints_of
 from searcher.workflows.progress import Progress, Work
+from searcher.workflows.scoring import Scoring, rungs_of
 from searcher.workflows.search_identity import search_identity
 from searcher.workflows.search_run import SearchRun
 
@@ -42,7 +41,7 @@ class SearchRequest:
 
     Attributes:
         space: with the depth of the networks whose costs count.
-        score_cells: cells per stage of the networks that the score is measured on.
+        scoring: what is maximised, and how that is measured.
         table: of the device, or its calibration, which predicts better and knows by how much it may be wrong.
         limit_ms: the greatest latency on that device; None takes the middle of the predicted range.
         confidence: the probability with which a candidate's measured latency is to keep its limit, for calibrations;
@@ -60,12 +59,11 @@ class SearchRequest:
     """
 
     space: NasBench201
-    score_cells: int
+    scoring: Scoring
     table: Prices
     limit_ms: float | None
     data: str
     reference: Path | None
-    rmi: RmiSettings
     evolution: EvolutionSettings
     deadline_s: float | None = None
     confidence: float | None = None
@@ -115,10 +113,10 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     ranges = require_possible(request.space, constraints, genotypes)
     yield Progress("price the space", 1, 1, _range_note(constraints, ranges))
     dataset = load_dataset(request.data)
-    reference = yield from prepare_reference(dataset, request.reference)
-    score = PlainRmi()
+    scoring, score = request.scoring, request.scoring.score
+    reference = (yield from prepare_reference(dataset, request.reference)) if scoring.trains else None
     screens = request.constraint != PAPER
-    rungs = _rungs(request, dataset, reference)
+    rungs = rungs_of(scoring, request.space, dataset, reference)
     found = (constraints, request.constraint, dataset, reference, score, rungs, request.evolution)
     note = journal.begin(search_identity(request.space, request.wanted, *found), account.session())
     yield Progress("reference", 1, 1, note)
@@ -139,7 +137,7 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     return SearchResult(
         space=request.space.name,
         export_cells=request.space.cells_per_stage,
-        score_cells=request.score_cells,
+        score_cells=scoring.cells_per_stage,
         table_key=table_key,
         sentinel_ms=request.table.sentinel_ms,
         limits=limits,
@@ -155,25 +153,19 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
 
 
 def _settings(
-    request: SearchRequest, dataset: ImageDataset, reference: Reference, constraints: Sequence[Constraint]
+    request: SearchRequest, dataset: ImageDataset, reference: Reference | None, constraints: Sequence[Constraint]
 ) -> dict[str, Any]:
     return {
-        "rmi": dataclasses.asdict(request.rmi),
+        "rmi": dataclasses.asdict(request.scoring.rmi) if request.scoring.trains else None,
+        "halving": [dataclasses.asdict(rung) for rung in request.scoring.halving],
         "evolution": dataclasses.asdict(request.evolution),
         "data": dataset.name,
-        "reference_accuracy_pct": reference.test_accuracy,
-        "reference_sha256": reference.sha256,
+        "reference_accuracy_pct": None if reference is None else reference.test_accuracy,
+        "reference_sha256": None if reference is None else reference.sha256,
         "calibrated": isinstance(request.table, Calibration),
         "confidence": request.confidence,
         "bound_over_prediction": constraints[0].bound_ratio,
     }
-
-
-def _rungs(request: SearchRequest, dataset: ImageDataset, reference: Reference) -> tuple[Rung, ...]:
-    space = replace(request.space, cells_per_stage=request.score_cells)
-    scorer = RmiScorer(space, reference, dataset, request.rmi)
-    trained_on = {"space": repr(space), "data": dataset.name, "reference_sha256": reference.sha256}
-    return (Rung(OneByOne(scorer, request.rmi, trained_on)),)
 
 
 def _nothing_found(candidates: Sequence[Candidate], constraints: Sequence[Constraint]) -> str:

@@ -104,7 +104,17 @@ def test_bad_input_is_one_sentence(searcher: Run, lut: Path, arguments: tuple[st
 def search(searcher: Run, tmp_path: Path, *more: str) -> dict[str, object]:
     reference = save_weights(tmp_path / "resnet20.pt")
     outcome = searcher(
-        *("search", "--calibration", tmp_path / "calibration.json", "--reference", reference, "--steps", "1"),
+        *(
+            "search",
+            "--calibration",
+            tmp_path / "calibration.json",
+            "--reference",
+            reference,
+            "--score-cells",
+            "1",
+            "--steps",
+            "1",
+        ),
         *("--batch-size", "4", "--population", "6", "--generations", "1", *more),
     )
     assert outcome.status == 0, outcome.err

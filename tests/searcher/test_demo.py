@@ -17,7 +17,7 @@ from searcher.cli import application, demo
 from searcher.devices.answers import MeasurementFailedError
 from searcher.networks.resnet import ResNet20
 from searcher.search.evolution import EvolutionSettings
-from searcher.search.scores.rmi import RmiSettings
+from searcher.search.scores.batch_training import RmiSettings
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.loops import TrainingSettings
@@ -25,6 +25,7 @@ from searcher.training.reference import reference_path
 from searcher.workflows.demo import DemoRequest, DemoResult, affordable_steps, run_demo
 from searcher.workflows.prepare_reference import affordable_settings
 from searcher.workflows.progress import Work
+from searcher.workflows.scoring import Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 from tests.fakes import FakeTransport
 from tests.searcher.builders import agent_program, table
@@ -64,10 +65,10 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("seconds", "step_s", "steps"),
-    [(92.0, 0.02, 50), (92.0, 0.04, 25), (1e6, 0.02, 100), (1.0, 0.02, 5), (-5.0, 0.02, 5)],
+    [(92.0, 0.2, 4), (92.0, 0.25, 3), (1e6, 0.2, 6), (1.0, 0.2, 2), (-5.0, 0.2, 2)],
 )
 def test_the_steps_share_the_time_among_the_trainings(seconds: float, step_s: float, steps: int) -> None:
-    assert affordable_steps(seconds, step_s) == steps  # 20 + 12·6 trainings
+    assert affordable_steps(seconds, step_s) == steps  # 20 + 12·6 trainings, one look more than steps
 
 
 @pytest.mark.parametrize(("seconds", "epochs"), [(0.0, 1), (25.0, 2), (59.0, 5), (1e6, 8)])
@@ -83,12 +84,11 @@ def test_the_reference_is_trained_as_long_as_there_is_time(seconds: float, epoch
 def search_request(tmp_path: Path, deadline_s: float | None, generations: int) -> SearchRequest:
     return SearchRequest(
         space=SPACE,
-        score_cells=1,
+        scoring=Scoring(cells_per_stage=1, rmi=RmiSettings(steps=1, batch_size=4), keeps=False),
         table=table(SPACE, lambda _block: 1.0),
         limit_ms=100.0,
         data="digits",
         reference=save_weights(tmp_path / "resnet20.pt"),
-        rmi=RmiSettings(steps=1, batch_size=4),
         evolution=EvolutionSettings(population=2, generations=generations),
         deadline_s=deadline_s,
     )

@@ -23,7 +23,20 @@ from tests.searcher.builders import table
 from tests.searcher.command_line import Run, assert_one_sentence
 
 SPACE = NasBench201()
-SIZES = ("--steps", "1", "--batch-size", "8", "--population", "4", "--generations", "3", "--seed", "5")
+SIZES = (
+    "--score-cells",
+    "1",
+    "--steps",
+    "1",
+    "--batch-size",
+    "8",
+    "--population",
+    "4",
+    "--generations",
+    "3",
+    "--seed",
+    "5",
+)
 LONGEST_S = 300.0
 
 

@@ -17,7 +17,7 @@ from searcher.search.evolution import EvolutionSettings
 from searcher.search.limits import Constraint
 from searcher.search.run_lines import first_difference
 from searcher.search.scores.measuring import Measured
-from searcher.search.scores.one_by_one import PlainRmi
+from searcher.search.scores.named_scores import RMI
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import LookupTable
@@ -61,7 +61,7 @@ def identity(digits: ImageDataset, **changes: Any) -> dict[str, Any]:
         "kept_by": "deb",
         "dataset": digits,
         "reference": REFERENCE,
-        "score": PlainRmi(),
+        "score": RMI,
         "rungs": (Rung(Known(20), 0.5), Rung(Known(60))),
         "evolution": EvolutionSettings(seed=3),
         **changes,

@@ -19,7 +19,7 @@ from searcher.search.journalled import Journalled
 from searcher.search.preference import debs
 from searcher.search.run_journal import RunJournal
 from searcher.search.scores.measuring import Measured
-from searcher.search.scores.one_by_one import PlainRmi
+from searcher.search.scores.named_scores import RMI
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import partial_path
@@ -94,7 +94,7 @@ def search(
         journal.begin({"evolution": dataclasses.asdict(SETTINGS)})
         account.go_on(journal.earlier)
         rungs = [Rung(Journalled(Scores(rung, left), SPACE, journal), 0.5) for rung in (0, 1)]
-        evaluator = Evaluator(SPACE, (), rungs, PlainRmi(), screens=True)
+        evaluator = Evaluator(SPACE, (), rungs, RMI, screens=True)
         run = SearchRun(evaluator, journal, account, deadline_s)
         work = run.follow(evolve(SPACE, evaluator.evaluate, debs, SETTINGS), TOTAL)
         while True:
@@ -206,7 +206,7 @@ def test_what_a_cache_answered_is_counted_for_each_session(path: Path) -> None:
         with RunJournal(path, resume=True) as journal:
             journal.begin({})
             account.go_on(journal.earlier)
-            evaluator = Evaluator(SPACE, (), [Rung(Scores(0, count()))], PlainRmi(), screens=True)
+            evaluator = Evaluator(SPACE, (), [Rung(Scores(0, count()))], RMI, screens=True)
             run = SearchRun(evaluator, journal, account, cached=partial(int, cached))
             (progress,) = run.follow(evolve(SPACE, evaluator.evaluate, debs, SETTINGS), 1)
             assert (progress.done, progress.total) == (1, 1)

@@ -77,7 +77,7 @@ class FusedScore:
 RMI = ValueScore("rmi", "rmi")
 RMI_LOSS = ValueScore("rmi-loss", "loss", less_is_better=True)
 LIVE_PARAMETERS = ValueScore("live-parameters", "live_parameters")
-FUSED = FusedScore((RMI_LOSS, LIVE_PARAMETERS))
+FUSED = FusedScore((RMI, LIVE_PARAMETERS))
 
 # What takes a training stands first, the paper's own before what became of it; then what takes one pass over a network;
 # then what is counted. So a list of them for a user goes from the dearest to the cheapest.
