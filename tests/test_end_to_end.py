@@ -41,7 +41,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def scored(steps: int) -> tuple[str, ...]:
+def scored(steps: int) -> tuple[str | Path, ...]:
     """Options of a search whose scores are quick and are kept nowhere."""
     return ("--no-keep-scores", "--score-cells", "1", "--steps", str(steps), "--batch-size", "8")
 
