@@ -1,4 +1,4 @@
-"""`searcher search`: GA+RMI under a latency limit."""
+"""`searcher search`: GA+RMI under limits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cli.limits import wanted_limits
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.search.evolution import EvolutionSettings
+from searcher.search.preference import DEB
 from searcher.search.scores.rmi import RmiSettings
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
@@ -26,11 +28,27 @@ def command(
     lut: Annotated[Path | None, typer.Option(help="Lookup table of the device.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration of such a table, instead of it.")] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Keep the limit with this probability, such as 0.95; takes a calibration.")
+        float | None,
+        typer.Option(help="Keep limits on latency with this probability, such as 0.95; takes a calibration."),
     ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="The limit; none takes the middle of the predicted range.")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUANTITY[:FILE]=NUMBER",
+            help="One more limit: latency:FILE (ms, by a table or calibration), energy[:FILE] (mJ, by a table), memory "
+            "(MB), flops (million multiply-accumulates) or parameters (millions); may be repeated.",
+        ),
+    ] = None,
+    penalty: Annotated[
+        str,
+        typer.Option(
+            help="How limits are kept: deb trains nothing that breaks one; paper subtracts what is above, each in its "
+            "unit; reject draws again until they are kept."
+        ),
+    ] = DEB,
     out: Annotated[Path, typer.Option(help="The result to write.")] = Path("search.json"),
     space: options.Space = "nasbench201",
     data: Annotated[str, typer.Option(help="digits or cifar10:PATH.")] = "digits",
@@ -54,6 +72,10 @@ def command(
     if not isinstance(searched, NasBench201):
         raise BadInputError(f"GA+RMI scores networks of nasbench201 alone: it cannot search {space}")
     table = CALIBRATION_DOCUMENT.load(source) if calibration is not None else TABLE_DOCUMENT.load(source)
+    limits = wanted_limits(limit or (), lut)
+    for priced in limits:
+        if priced.source is not None:
+            options.require_other_file(out, Path(priced.source))
     SEARCH_DOCUMENT.require_writable(out)
     request = SearchRequest(
         space=searched,
@@ -66,6 +88,9 @@ def command(
         evolution=EvolutionSettings(population=population, generations=generations, seed=seed),
         deadline_s=budget_s,
         confidence=confidence,
+        limits=limits,
+        constraint=penalty,
+        source=str(source),
     )
     result = show.run(search_space(request))
     SEARCH_DOCUMENT.save(result, out)

@@ -93,16 +93,21 @@ def _norm(numerical_error: float | None) -> str:
 
 def search_result(result: SearchResult, count: int = 5) -> Table:
     """Return the best distinct candidates of a search."""
-    title = f"best of {len(result.candidates)} architectures within {result.max_latency_ms:.4f} ms"
-    columns = (("architecture", "left"), ("φ", "right"), ("predicted ms", "right"), ("parameters", "right"))
-    shown = _table(title, *columns)
+    title = f"best of {len(result.candidates)} architectures within {', '.join(one.text for one in result.limits)}"
+    costs = ((f"{limit.quantity} {limit.unit}", "right") for limit in result.limits)
+    shown = _table(title, ("architecture", "left"), (result.score, "right"), *costs, ("parameters", "right"))
     for candidate in best_distinct(result.candidates, count):
         shown.add_row(
             candidate.architecture,
-            "" if candidate.rmi is None else f"{candidate.rmi:.4f}",
-            f"{candidate.predicted_ms:.4f}",
+            "" if candidate.score is None else f"{candidate.score:.4f}",
+            *(f"{cost.value:.4f}" for cost in candidate.costs),
             f"{candidate.parameters:,}",
         )
+    counted = result.measurements
+    shown.caption = (
+        f"measured {' then '.join(str(count) for count in counted.measured) or 0}; not measured: {counted.shared} that "
+        f"share a score, {counted.over_limits} over a limit, {counted.disconnected} disconnected"
+    )
     return shown
 
 

@@ -1,4 +1,4 @@
-"""The Pareto front of candidates: more φ, less latency."""
+"""The Pareto front of candidates: a better score, lower costs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from searcher.search.candidate import Candidate
 
 
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Return the candidates that none beats in both φ and latency, fastest first; those without φ are left out."""
-    scored = [(candidate, candidate.rmi) for candidate in candidates if candidate.rmi is not None]
+    """Return the candidates that none beats in score and in every cost, cheapest first; those without score left out.
+
+    A score of a higher rung is above all of a lower one.
+    """
+    scored = [candidate for candidate in candidates if candidate.score is not None]
     if not scored:
         return ()
-    costs = np.array([[-rmi, candidate.predicted_ms] for candidate, rmi in scored])
-    indices = NonDominatedSorting().do(costs, only_non_dominated_front=True)
-    return tuple(sorted((scored[i][0] for i in indices), key=lambda one: (one.predicted_ms, one.architecture)))
+    standings = [(candidate.rung, candidate.score or 0.0) for candidate in scored]
+    places = {standing: place for place, standing in enumerate(sorted(set(standings)))}
+    objectives = np.array(
+        [
+            [-places[standing], *(cost.value for cost in candidate.costs)]
+            for candidate, standing in zip(scored, standings, strict=True)
+        ],
+        np.float64,
+    )
+    front = [scored[index] for index in NonDominatedSorting().do(objectives, only_non_dominated_front=True)]
+    return tuple(sorted(front, key=lambda one: ([cost.value for cost in one.costs], one.architecture)))

@@ -1,29 +1,30 @@
-"""GA+RMI under a latency limit: a table and a reference in, ranked candidates out."""
+"""GA+RMI under limits: a table and a reference in, ranked candidates out."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from profiler_agent.records import TableKey
-from searcher.cost_models.block_sum import BlockSum
-from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import Calibration
-from searcher.cost_models.cost_model import LatencyRange, LinearCostModel, latency_range
+from searcher.cost_models.prices import LATENCY
 from searcher.errors import BadInputError, SearcherError
-from searcher.search.candidate import Candidate, GenerationRecord, SearchResult, rank
-from searcher.search.evaluator import Evaluator
+from searcher.search.candidate import Candidate, GenerationRecord, SearchResult
+from searcher.search.evaluator import Evaluator, Rung
 from searcher.search.evolution import EvolutionSettings, Generation, evolve
+from searcher.search.limits import Constraint
 from searcher.search.pareto import pareto_front
+from searcher.search.possible import CostRange, connected_encodings, require_possible
+from searcher.search.preference import CONSTRAINTS, DEB, PAPER, REJECT, Preference, preference_named, rank
+from searcher.search.scores.one_by_one import OneByOne, PlainRmi
 from searcher.search.scores.rmi import RmiScorer, RmiSettings
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.lookup_table import LookupTable
-from searcher.training.datasets import load_dataset
+from searcher.training.datasets import ImageDataset, load_dataset
+from searcher.training.reference import Reference
 from searcher.workflows.prepare_reference import prepare_reference
+from searcher.workflows.price_limits import Prices, WantedLimit, constraints_of
 from searcher.workflows.progress import Progress, Work
 
 Seconds = Callable[[], float]
@@ -34,20 +35,23 @@ class SearchRequest:
     """What to search, and how.
 
     Attributes:
-        space: with the depth of the networks whose latency counts.
-        score_cells: cells per stage of the networks that are trained for the score.
+        space: with the depth of the networks whose costs count.
+        score_cells: cells per stage of the networks that the score is measured on.
         table: of the device, or its calibration, which predicts better and knows by how much it may be wrong.
-        limit_ms: the greatest latency; None takes the middle of the predicted range.
-        confidence: the probability with which a candidate's measured latency is to keep the limit, for a calibration;
-            None holds predictions themselves against the limit.
+        limit_ms: the greatest latency on that device; None takes the middle of the predicted range.
+        confidence: the probability with which a candidate's measured latency is to keep its limit, for calibrations;
+            None holds predictions themselves against the limits.
         data: name of the data set.
         reference: weights of the reference; None trains one.
         deadline_s: seconds after which no new generation starts that would end later; None for no bound.
+        limits: more of them, on that device, on others or on the networks themselves.
+        constraint: how limits are kept, one of CONSTRAINTS: by Deb's rules, by the paper's penalty, or by rejection.
+        source: what the user calls the table, such as its file.
     """
 
     space: NasBench201
     score_cells: int
-    table: LookupTable | Calibration
+    table: Prices
     limit_ms: float | None
     data: str
     reference: Path | None
@@ -55,50 +59,63 @@ class SearchRequest:
     evolution: EvolutionSettings
     deadline_s: float | None = None
     confidence: float | None = None
+    limits: tuple[WantedLimit, ...] = ()
+    constraint: str = DEB
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that is none, and a confidence that nothing is known of.
 
         Raises:
-            BadInputError: the limit is not positive and finite, or a plain table is to keep it with a confidence.
+            BadInputError: a limit is not positive and finite, plain tables alone are to keep limits with a confidence,
+                or there is no such way to keep limits.
         """
-        if self.confidence is not None and not isinstance(self.table, Calibration):
+        calibrated = any(isinstance(one.prices, Calibration) for one in self.wanted)
+        if self.confidence is not None and not calibrated:
             raise BadInputError("a table alone cannot tell how wrong it may be: --confidence takes a --calibration")
-        if self.limit_ms is not None and not 0 < self.limit_ms < math.inf:
-            raise BadInputError(f"a latency limit is a positive number of ms, not {self.limit_ms:g}")
+        if self.constraint not in CONSTRAINTS:
+            raise BadInputError(f"--penalty takes one of {', '.join(CONSTRAINTS)}, not {self.constraint!r}")
+
+    @property
+    def wanted(self) -> tuple[WantedLimit, ...]:
+        """All limits, that on the device's latency first."""
+        return (WantedLimit(LATENCY, self.limit_ms, self.table, self.source), *self.limits)
 
 
 def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> Work[SearchResult]:
     """Search and return every candidate, ranked.
 
     Raises:
-        ImpossibleLimitError: no architecture can keep the limit; the message tells the least possible.
-        MissingBlockError: the table lacks a block of the space.
-        NotAdditiveError: the calibration has failed its own check.
+        ImpossibleLimitError: no architecture can keep the limits; the message tells the least possible.
+        MissingBlockError: a table lacks a block of the space.
+        NotAdditiveError: a calibration has failed its own check.
     """
     start = clock_s()
-    priced = _priced(request)
-    bounds = latency_range(priced.model).times(priced.bound_ratio)
-    limit_ms = bounds.middle_ms if request.limit_ms is None else request.limit_ms
-    bounds.require_possible(limit_ms)
-    yield Progress("price the space", 1, 1, _range_note(bounds, limit_ms, request.confidence))
+    genotypes = connected_encodings(request.space)
+    constraints = constraints_of(request.space, request.wanted, request.confidence, genotypes)
+    ranges = require_possible(request.space, constraints, genotypes)
+    yield Progress("price the space", 1, 1, _range_note(constraints, ranges))
     dataset = load_dataset(request.data)
     reference = yield from prepare_reference(dataset, request.reference)
-    scorer = RmiScorer(replace(request.space, cells_per_stage=request.score_cells), reference, dataset, request.rmi)
-    # A bound is the same multiple of every prediction, so that predictions are held against the limit's part.
-    within_ms = limit_ms / priced.bound_ratio
-    evaluator = Evaluator(request.space, lambda architecture: scorer.score(architecture).rmi, priced.model, within_ms)
-    history = yield from _evolve(request, evaluator, start, clock_s)
-    candidates = rank(evaluator.candidates)
+    score = PlainRmi()
+    screens = request.constraint != PAPER
+    evaluator = Evaluator(request.space, constraints, _rungs(request, dataset, reference), score, screens)
+    limits = tuple(one.limit for one in constraints)
+    preference = preference_named(request.constraint, limits)
+    history = yield from _evolve(request, evaluator, preference, start, clock_s)
+    candidates = rank(evaluator.candidates, preference)
     if not any(candidate.feasible for candidate in candidates):
-        raise SearcherError(_nothing_found(candidates, limit_ms))
+        raise SearcherError(_nothing_found(candidates, constraints))
+    table_key = request.table.table_key if isinstance(request.table, Calibration) else request.table.key
     return SearchResult(
         space=request.space.name,
         export_cells=request.space.cells_per_stage,
         score_cells=request.score_cells,
-        table_key=priced.table_key,
+        table_key=table_key,
         sentinel_ms=request.table.sentinel_ms,
-        max_latency_ms=limit_ms,
+        limits=limits,
+        score=score.name,
+        constraint=request.constraint,
         settings={
             "rmi": dataclasses.asdict(request.rmi),
             "evolution": dataclasses.asdict(request.evolution),
@@ -107,36 +124,28 @@ def search_space(request: SearchRequest, clock_s: Seconds = time.monotonic) -> W
             "reference_sha256": reference.sha256,
             "calibrated": isinstance(request.table, Calibration),
             "confidence": request.confidence,
-            "bound_over_prediction": priced.bound_ratio,
+            "bound_over_prediction": constraints[0].bound_ratio,
         },
         candidates=candidates,
         pareto=tuple(candidate.architecture for candidate in pareto_front(candidates)),
         history=tuple(history),
+        measurements=evaluator.measurements,
     )
 
 
-@dataclass(frozen=True)
-class _Priced:
-    """What predicts latencies, and what bounds them."""
-
-    model: LinearCostModel
-    table_key: TableKey
-    bound_ratio: float
-
-
-def _priced(request: SearchRequest) -> _Priced:
-    if not isinstance(request.table, Calibration):
-        return _Priced(BlockSum(request.space, request.table), request.table.key, 1.0)
-    model = CalibratedModel(request.space, request.table)
-    ratio = 1.0 if request.confidence is None else model.upper_ratio(request.confidence)
-    return _Priced(model, request.table.table_key, ratio)
+def _rungs(request: SearchRequest, dataset: ImageDataset, reference: Reference) -> tuple[Rung, ...]:
+    space = replace(request.space, cells_per_stage=request.score_cells)
+    scorer = RmiScorer(space, reference, dataset, request.rmi)
+    trained_on = {"space": repr(space), "data": dataset.name, "reference_sha256": reference.sha256}
+    return (Rung(OneByOne(scorer, request.rmi, trained_on)),)
 
 
 def _evolve(
-    request: SearchRequest, evaluator: Evaluator, start: float, clock_s: Seconds
+    request: SearchRequest, evaluator: Evaluator, preference: Preference, start: float, clock_s: Seconds
 ) -> Work[list[GenerationRecord]]:
     history: list[GenerationRecord] = []
-    generations = evolve(request.space, evaluator, request.evolution)
+    violation = evaluator.violation if request.constraint == REJECT else None
+    generations = evolve(request.space, evaluator.evaluate, preference, request.evolution, violation)
     total = request.evolution.generations + 1
     longest = 0.0
     while len(history) < total:
@@ -163,20 +172,30 @@ def _record(generation: Generation, evaluator: Evaluator, seconds: float) -> Gen
     best = generation.best
     return GenerationRecord(
         generation=generation.number,
-        best_fitness=best.fitness,
+        best_score=best.score,
         best_architecture=best.architecture,
-        trainings=evaluator.trainings,
+        trainings=sum(evaluator.measurements.measured),
         seconds=round(seconds, 3),
     )
 
 
-def _nothing_found(candidates: Sequence[Candidate], limit_ms: float) -> str:
-    scored = sum(candidate.problem is None for candidate in candidates)
-    if scored == 0:
+def _nothing_found(candidates: Sequence[Candidate], constraints: Sequence[Constraint]) -> str:
+    if all(candidate.problem is not None for candidate in candidates):
         return f"none of {len(candidates)} architectures has a score: of the first, {candidates[0].problem}"
-    return f"the search met no architecture within {limit_ms:g} ms; give it more generations"
+    limits = " and ".join(one.limit.text for one in constraints)
+    return f"the search met no architecture within {limits}; give it more generations"
 
 
-def _range_note(bounds: LatencyRange, limit_ms: float, confidence: float | None) -> str:
-    what = "predicted" if confidence is None else f"with a confidence of {100 * confidence:g}% below"
-    return f"{what} {bounds.low_ms:.3f} to {bounds.high_ms:.3f} ms in this space; limit {limit_ms:.3f} ms"
+def _range_note(constraints: Sequence[Constraint], ranges: Sequence[CostRange]) -> str:
+    """Say of each limit what the space can do, a line for each."""
+    return "\n".join(_range_line(one, found) for one, found in zip(constraints, ranges, strict=True))
+
+
+def _range_line(constraint: Constraint, found: CostRange) -> str:
+    limit = constraint.limit
+    what = "predicted" if limit.confidence is None else f"with a confidence of {100 * limit.confidence:g}% below"
+    source = "" if limit.source is None else f" ({limit.source})"
+    return (
+        f"{limit.quantity}{source}: {what} {found.low:.3f} to {found.high:.3f} {limit.unit} in this space; "
+        f"limit {limit.at_most:.3f} {limit.unit}"
+    )

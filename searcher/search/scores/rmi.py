@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from searcher.errors import BadInputError
+from searcher.errors import BadInputError, SearcherError
 from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import NasBench201Network
-from searcher.search.evaluator import UnscorableError
 from searcher.search.scores.cka import centred_gram, representation_mutual_information
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
@@ -75,7 +74,7 @@ class RmiScore:
     loss: float
 
 
-class TrainingDivergedError(UnscorableError):
+class TrainingDivergedError(SearcherError):
     """The loss or a representation is no longer finite, so that there is no φ."""
 
 

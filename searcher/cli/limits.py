@@ -1,0 +1,65 @@
+"""`--limit QUANTITY[:FILE]=NUMBER`: what it says, and the files that it names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
+from searcher.cost_models.prices import ENERGY
+from searcher.errors import BadInputError
+from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.price_limits import NEEDS_PRICES, Prices, WantedLimit
+
+
+def load_prices(path: Path) -> Prices:
+    """Read a lookup table or a calibration, whichever the file is.
+
+    Raises:
+        BadInputError: it is neither.
+    """
+    return CALIBRATION_DOCUMENT.load(path) if _is_calibration(path) else TABLE_DOCUMENT.load(path)
+
+
+def _is_calibration(path: Path) -> bool:
+    """Tell a calibration by what only it has; what cannot be read at all is left to the reader of tables to refuse."""
+    try:
+        plain = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(plain, dict) and "held_out" in plain
+
+
+def wanted_limits(options: Sequence[str], lut: Path | None) -> tuple[WantedLimit, ...]:
+    """Return the limits that options ask for.
+
+    Args:
+        options: such as `latency:pi.json=12.5`, `energy=3.2` or `parameters=0.8`.
+        lut: the search's own table, which prices energy where no file is named; None if it has none.
+
+    Raises:
+        BadInputError: an option is of another form, or a file cannot be used.
+    """
+    return tuple(_wanted_limit(option, lut) for option in options)
+
+
+def _wanted_limit(option: str, lut: Path | None) -> WantedLimit:
+    # A file's name may hold both signs; a quantity and a number hold neither.
+    left, _, number = option.rpartition("=")
+    quantity, colon, named = left.partition(":")
+    try:
+        at_most = float(number)
+    except ValueError:
+        at_most = None
+    if not quantity or at_most is None or (colon and not named):
+        raise BadInputError(f"--limit takes QUANTITY=NUMBER or QUANTITY:FILE=NUMBER, not {option!r}")
+    source = Path(named) if named else None
+    if source is None and quantity == ENERGY:
+        source = lut
+    if source is None:
+        return WantedLimit(quantity, at_most)
+    if quantity not in NEEDS_PRICES:
+        WantedLimit(quantity, at_most)  # an unknown quantity is refused by its own words
+        raise BadInputError(f"a limit on {quantity} is of the space alone: it takes no file")
+    return WantedLimit(quantity, at_most, load_prices(source), str(source))
