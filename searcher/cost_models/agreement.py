@@ -7,7 +7,7 @@ networks were measured; it knows nothing of what the measurements themselves are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -125,7 +125,7 @@ def agreement(
         chosen = generator.integers(len(names), size=len(names))
         drawn.append(_figures(predicted[chosen], measured[chosen], errors[chosen]))
     mape_pct, rmse_ms, within_5, within_10, rank_correlation, tau = (
-        Estimate(value, _percentile_interval(value, resampled, confidence))
+        Estimate(value, percentile_interval(value, resampled, confidence))
         for value, resampled in zip(values, zip(*drawn, strict=True), strict=True)
     )
     order = np.argsort(-np.abs(errors), kind="stable")[:worst]
@@ -212,9 +212,19 @@ def _figures(predicted: _Latencies, measured: _Latencies, errors: NDArray[np.flo
     )
 
 
-def _percentile_interval(
-    value: float | None, resampled: tuple[float | None, ...], confidence: float
+def percentile_interval(
+    value: float | None, resampled: Sequence[float | None], confidence: float
 ) -> tuple[float, float] | None:
+    """Return the percentile bootstrap interval of a figure from its values in resamples.
+
+    Args:
+        value: of all together.
+        resampled: in each resample; None where it has no value there.
+        confidence: between 0 and 1.
+
+    Returns:
+        Its ends; None where `value` is None or more than 5% of the resamples have none.
+    """
     known = [one for one in resampled if one is not None]
     if value is None or len(resampled) - len(known) > _MOST_WITHOUT_VALUE * len(resampled):
         return None
