@@ -52,6 +52,7 @@ from benchmarks.published_cells import Cells
 from benchmarks.strategies import Chosen, Task, best_within, drawn, evolved, most_parameters
 from searcher.cost_models.network_fit import NetworkFit
 from searcher.errors import SearcherError
+from searcher.search.evolution import EvolutionSettings
 from searcher.search.preference import DEB, PAPER
 from searcher.search.scores.counted import Counted
 from searcher.search.scores.named_scores import score_named
@@ -72,13 +73,15 @@ class Share:
         data_dir: of public data.
         scores: of all keys, by name.
         devices: whose columns count.
-        seed: of the cells that are fitted, and of the searches.
+        settings: of the genetic algorithm; their seed is also that of the cells that are fitted.
+        quantiles: of the columns, which are the limits.
     """
 
     data_dir: Path
     scores: Scores
     devices: tuple[str, ...]
-    seed: int
+    settings: EvolutionSettings
+    quantiles: tuple[float, ...] = QUANTILES
 
 
 @dataclass(frozen=True)
@@ -103,28 +106,28 @@ def outcome(share: Share) -> Outcome:
     runs, fits = {}, {}
     for device in share.devices:
         column = cells.latency_ms[device]
-        chosen = np.random.default_rng(share.seed).choice(len(column), FITTED_CELLS, replace=False)
+        chosen = np.random.default_rng(share.settings.seed).choice(len(column), FITTED_CELLS, replace=False)
         model = NetworkFit(NasBench201(), cells.genotypes[chosen], column[chosen])
         bounds_ms = model.uppers_ms(cells.genotypes, CONFIDENCE)
         others = cells.connected.copy()
         others[chosen] = False
         fits[device] = fit_figures(model.latencies_ms(cells.genotypes)[others], bounds_ms[others], column[others])
-        for quantile in QUANTILES:
+        for quantile in share.quantiles:
             task = Task(cells, bounds_ms, float(np.quantile(column, quantile)), measurers)
-            runs[device, quantile] = Run(share.seed, strategies(task, share.seed))
+            runs[device, quantile] = Run(share.settings.seed, strategies(task, share.settings))
     unlimited = Task(cells, np.zeros(len(cells.genotypes)), None, measurers)
-    return Outcome(runs, fits, strategies(unlimited, share.seed))
+    return Outcome(runs, fits, strategies(unlimited, share.settings))
 
 
-def strategies(task: Task, seed: int) -> dict[str, Chosen]:
+def strategies(task: Task, settings: EvolutionSettings) -> dict[str, Chosen]:
     """Let every strategy choose."""
     fused = score_named("fused")
-    found = evolved(task, fused, DEB, seed)
+    found = evolved(task, fused, DEB, settings)
     return {
         "search": found,
-        "random": drawn(task, fused, found.measurements, seed),
+        "random": drawn(task, fused, found.measurements, settings.seed),
         "parameters": most_parameters(task),
-        "faithful": evolved(task, score_named("rmi"), PAPER, seed),
+        "faithful": evolved(task, score_named("rmi"), PAPER, settings),
         "within_bounds": best_within(task, "cifar10"),
     }
 
@@ -132,7 +135,7 @@ def strategies(task: Task, seed: int) -> dict[str, Chosen]:
 def run_all(data_dir: Path, scores: Scores, seeds: Sequence[int], devices: tuple[str, ...] = DEVICES) -> dict[str, Any]:
     """Return everything but what is measured again, worked out on all processors that may be used."""
     cells = Cells.read(data_dir, devices)
-    shares = [Share(data_dir, scores, devices, seed) for seed in seeds]
+    shares = [Share(data_dir, scores, devices, EvolutionSettings(seed=seed)) for seed in seeds]
     workers = min(len(shares), len(os.sched_getaffinity(0)))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         outcomes = list(pool.map(outcome, shares))
@@ -142,7 +145,7 @@ def run_all(data_dir: Path, scores: Scores, seeds: Sequence[int], devices: tuple
             limit_ms = float(np.quantile(cells.latency_ms[device], quantile))
             runs = [one.runs[device, quantile] for one in outcomes]
             cases[f"{device} {100 * quantile:g}%"] = case_figures(cells, device, limit_ms, runs)
-    unlimited = [Run(share.seed, one.unconstrained) for share, one in zip(shares, outcomes, strict=True)]
+    unlimited = [Run(share.settings.seed, one.unconstrained) for share, one in zip(shares, outcomes, strict=True)]
     fits = {device: _mean([one.fits[device] for one in outcomes]) for device in devices}
     free = case_figures(cells, None, None, unlimited)
     return {**summarise(cases, free), "cases": cases, "unconstrained": free, "cost_models": fits}

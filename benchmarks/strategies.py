@@ -18,6 +18,7 @@ from searcher.search.preference import DEB, preference_named, rank
 from searcher.search.scores.joined import measurer_of
 from searcher.search.scores.measuring import Measurer
 from searcher.search.scores.score import Score
+from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 
 
@@ -66,18 +67,18 @@ class Task:
         return Evaluator(NasBench201(), self.constraints, [rung], score, screens)
 
 
-def evolved(task: Task, score: Score, constraint: str, seed: int) -> Chosen:
-    """Search with the genetic algorithm in its usual settings.
+def evolved(task: Task, score: Score, constraint: str, settings: EvolutionSettings) -> Chosen:
+    """Search with the genetic algorithm.
 
     Args:
         task: what to solve.
         score: what is maximised.
         constraint: `deb`, or `paper` with the penalty of HW-EvRSNAS.
-        seed: of the search.
+        settings: of the algorithm.
     """
     evaluator = task.evaluator(score, screens=constraint == DEB)
     preference = preference_named(constraint, [one.limit for one in task.constraints])
-    for _ in evolve(NasBench201(), evaluator.evaluate, preference, EvolutionSettings(seed=seed)):
+    for _ in evolve(NasBench201(), evaluator.evaluate, preference, settings):
         pass
     return _chosen(task, evaluator, rank(evaluator.candidates, preference)[0])
 
@@ -86,11 +87,11 @@ def drawn(task: Task, score: Score, measurements: int, seed: int) -> Chosen:
     """Draw cells at random, those within the bounds measured, until as many keys are measured as are given."""
     space = NasBench201()
     keys: set[str] = set()
-    taken = []
+    taken: list[Architecture] = []
     for row in np.random.default_rng([seed, 1]).permutation(_within(task)):
         architecture = task.cells.architecture(row)
         key = space.score_key(architecture)
-        if key not in keys and len(keys) == measurements:
+        if taken and key not in keys and len(keys) >= measurements:
             break
         keys.add(key)
         taken.append(architecture)
