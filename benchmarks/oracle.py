@@ -23,7 +23,8 @@ The last line is one JSON object with
 * `feasible_share`: share of the search's runs whose cell keeps its limit by the column, of the worst device and limit;
 * `worst_regret_ratio_to_random`: mean regret of the search ÷ that of random search over the same seeds, of the worst
   device and limit (null where random search alone has none); `worst_regret_ratio_to_random_pooled` takes the devices
-  of each limit together;
+  of each limit together, and `worst_regret_ratio_to_random_within_bounds` counts regrets from the best cell within the
+  bounds, so that what the cost model costs both is left out;
 * `worst_regret_lead_over_parameters`, `worst_regret_lead_over_faithful`: mean regret of these minus the search's, of
   the worst device and limit: above 0, the search is better everywhere;
 * `unconstrained_accuracy`: mean accuracy on CIFAR-10 of the search's cells without a limit;
