@@ -13,11 +13,13 @@ import torch
 
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.networks.resnet import ResNet20
-from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
+from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
+from searcher.search.limits import Limit
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.loopback_sshd import LoopbackSshd
 from tests.searcher.builders import table
+from tests.searcher.search_parts import candidate
 from tests.sshd import sshd_or_skip
 
 QUICK = ("--rounds", "2", "--samples", "2")
@@ -100,14 +102,16 @@ def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_m
     assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
     space = NasBench201(cells_per_stage=1)
     candidates = tuple(
-        Candidate(cell, space.score_key(space.parse(cell)), score, 1.0, score, True, 1, 1)
+        candidate(cell, score, 1.0, key=space.score_key(space.parse(cell)))
         for cell, score in (
             ("|nor_conv_1x1~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|", 2.0),
             ("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", 1.0),
         )
     )
     key = TABLE_DOCUMENT.load(tmp_path / "t.json").key
-    SEARCH_DOCUMENT.save(SearchResult("nasbench201", 1, 1, key, limit_ms, {}, candidates, (), ()), tmp_path / "s.json")
+    limits = (Limit("latency", limit_ms),)
+    found = SearchResult("nasbench201", 1, 1, key, limits, "rmi", "deb", {}, candidates, (), ())
+    SEARCH_DOCUMENT.save(found, tmp_path / "s.json")
     verified = searcher("verify", "s.json", *QUICK, folder=tmp_path)
     assert verified.returncode == status, verified.stderr
     document = json.loads((tmp_path / "verification.json").read_text())

@@ -22,7 +22,7 @@ _COMMANDS = (
     ("export", "searcher.cli.export", "Write blocks or one whole network as ONNX or TFLite files."),
     ("profile", "searcher.cli.profile", "Measure a space's blocks on a device and write a lookup table."),
     ("calibrate", "searcher.cli.calibrate", "Fit a lookup table to whole networks, and tell how wrong it may be."),
-    ("search", "searcher.cli.search", "Search for architectures under a latency limit with GA+RMI."),
+    ("search", "searcher.cli.search", "Search for architectures under limits on latency and other costs with GA+RMI."),
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )

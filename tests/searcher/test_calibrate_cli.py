@@ -128,6 +128,47 @@ def test_a_search_keeps_its_limit_with_a_confidence(searcher: Run, tmp_path: Pat
     assert plain["settings"] != careful["settings"]
 
 
+def test_limits_on_several_devices_stand_side_by_side(searcher: Run, tmp_path: Path) -> None:
+    CALIBRATION_DOCUMENT.save(whole(), tmp_path / "calibration.json")
+    slower = table(SPACE, lambda _block: 0.2)
+    entries = {key: replace(entry, energy_mj=0.5 + entry.median_ms) for key, entry in slower.entries.items()}
+    TABLE_DOCUMENT.save(replace(slower, entries=entries), tmp_path / "other=2.json")
+    more = ("--limit", "latency:other=2.json=0.3", "--limit", "energy:other=2.json=50", "--limit", "memory=3")
+    counted = ("--limit", "flops=100", "--limit", "parameters=0.6", "--limit", "latency:calibration.json=9")
+    search(searcher, tmp_path, "--confidence", "0.95", "--max-latency-ms", "1.4", *more, *counted)
+    found = SEARCH_DOCUMENT.load(tmp_path / "search.json")
+    quantities = ["latency", "latency", "energy", "memory", "flops", "parameters", "latency"]
+    assert [one.quantity for one in found.limits] == quantities
+    # Only what a calibration prices is kept with a confidence.
+    assert [one.confidence for one in found.limits] == [0.95, None, None, None, None, None, 0.95]
+    assert found.limits[1].source == "other=2.json"
+    for candidate in found.candidates:
+        assert [one.quantity for one in candidate.costs] == quantities
+        broken = any(cost.bound > limit.at_most for cost, limit in zip(candidate.costs, found.limits, strict=True))
+        assert candidate.feasible == (candidate.problem is None and not broken)
+        assert (candidate.violation > 0) == broken
+        assert candidate.feasible == (candidate.rung == 1)
+        assert candidate.costs[4].value == candidate.macs / 1e6
+        assert candidate.costs[0].bound > candidate.costs[0].value == candidate.predicted_ms
+    assert sum(found.measurements.measured) <= sum(one.feasible for one in found.candidates)
+
+
+def test_the_papers_penalty_trains_also_what_breaks_a_limit(searcher: Run, tmp_path: Path) -> None:
+    CALIBRATION_DOCUMENT.save(whole(), tmp_path / "calibration.json")
+    limited = ("--max-latency-ms", "1.0", "--limit", "parameters=0.3")
+    for penalty in ("deb", "paper", "reject"):
+        search(searcher, tmp_path, *limited, "--penalty", penalty)
+        found = SEARCH_DOCUMENT.load(tmp_path / "search.json")
+        assert found.constraint == penalty
+        broken = [one for one in found.candidates if one.violation > 0 and one.problem is None]
+        measured = {one.rung for one in broken if one.rung}
+        assert (bool(broken), bool(measured)) == {
+            "deb": (True, False),
+            "paper": (True, True),
+            "reject": (False, False),
+        }[penalty]
+
+
 def test_a_limit_that_no_bound_keeps_is_answered_with_the_least(searcher: Run, tmp_path: Path) -> None:
     CALIBRATION_DOCUMENT.save(whole(), tmp_path / "calibration.json")
     least = float(searcher("search", "--calibration", "calibration.json", "--max-latency-ms", "0.001").err.split()[-2])

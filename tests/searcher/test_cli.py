@@ -15,7 +15,8 @@ from profiler_agent.records import TableKey
 from searcher.artifacts import cache_folder
 from searcher.cli import application, blocks
 from searcher.errors import BadInputError
-from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, SearchResult
+from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
+from searcher.search.limits import Limit
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.survey_formulas import SURVEY, survey_flops, survey_parameters
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
@@ -23,6 +24,7 @@ from searcher.workflows.profile_space import ProfileRequest
 from searcher.workflows.progress import Work
 from tests.searcher.builders import KEY, table
 from tests.searcher.command_line import Outcome, Run, assert_one_sentence
+from tests.searcher.search_parts import candidate
 
 SPACE = NasBench201()
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
@@ -37,8 +39,9 @@ def lut(tmp_path: Path) -> Path:
 
 def save_search(path: Path, key: TableKey = KEY) -> None:
     """Write a search that found one architecture."""
-    found = Candidate(CELL, SPACE.score_key(SPACE.parse(CELL)), 1.0, 1.0, 1.0, True, 1, 1)
-    result = SearchResult(SPACE.name, 1, 1, key, 2.0, {}, (found,), (CELL,), ())
+    found = candidate(CELL, 1.0, 1.0, key=SPACE.score_key(SPACE.parse(CELL)))
+    limits = (Limit("latency", 2.0),)
+    result = SearchResult(SPACE.name, 1, 1, key, limits, "rmi", "deb", {}, (found,), (CELL,), ())
     SEARCH_DOCUMENT.save(result, path)
 
 
@@ -178,6 +181,33 @@ def test_bad_input_is_one_sentence_and_status_2(
     (tmp_path / "empty.json").write_text("{}")
     save_search(tmp_path / "search.json")
     assert_one_sentence(searcher(*arguments), 2, part)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--limit", "fast"), "--limit takes QUANTITY=NUMBER or QUANTITY:FILE=NUMBER"),
+        (("--limit", "flops=few"), "QUANTITY:FILE=NUMBER, not 'flops=few'"),
+        (("--limit", "price=3"), "flops, parameters, not on 'price'"),
+        (("--limit", "flops=-1"), "a positive number of MFLOPs, not -1"),
+        (("--limit", "latency=3"), "takes the file that prices it"),
+        (("--limit", "flops:lut.json=3"), "it takes no file"),
+        (("--limit", "energy=3"), "lut.json tells no energy of identity"),
+        (("--limit", "latency:no.json=3"), "cannot read the lookup table no.json"),
+        (("--penalty", "none"), "--penalty takes one of deb, paper, reject, not 'none'"),
+    ],
+)
+def test_limits_that_cannot_be_are_one_sentence(
+    searcher: Run, lut: Path, arguments: tuple[str, ...], part: str
+) -> None:
+    assert_one_sentence(searcher("search", "--lut", lut.name, *arguments), 2, part)
+
+
+def test_limits_that_nothing_keeps_are_answered_before_any_data_is_read(searcher: Run, lut: Path) -> None:
+    asked = ("search", "--lut", lut.name, "--data", "cifar10:nowhere")
+    outcome = searcher(*asked, "--limit", "parameters=0.05")
+    assert_one_sentence(outcome, 1, "on parameters of 0.05 M: the least possible is 0.0733 M")
+    assert_one_sentence(searcher(*asked, "--limit", "parameters=0.08"), 2, "nowhere")
 
 
 @pytest.mark.parametrize("place", ["folder", "file/t.json", "/proc/t.json"])

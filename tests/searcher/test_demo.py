@@ -181,14 +181,15 @@ def test_the_real_demo_keeps_what_the_project_promises(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert names(tmp_path) == FILES, result.stderr
     made = {name: json.loads((tmp_path / name).read_text()) for name in FILES if name.endswith(".json")}
-    assert all(document["schema_version"] == 1 for document in made.values())
+    versions = {"search.json": 2, "table.json": 1, "verification.json": 1}
+    assert {name: document["schema_version"] for name, document in made.items()} == versions
     lut, found, verified = made["table.json"], made["search.json"], made["verification.json"]
     assert set(lut["entries"]) == {block.key for block in SPACE.all_blocks()}
     key_fields = {"device_fingerprint", "runtime", "runtime_version", "optimization", "provider", "precision"}
     assert key_fields | {"threads", "affinity", "spinning", "cache"} <= set(lut["key"])
     assert lut["key"]["cache"] == "hot"
     assert found["table_key"] == lut["key"]
-    assert found["max_latency_ms"] == verified["max_latency_ms"] > 0
+    assert found["limits"][0]["at_most"] == verified["max_latency_ms"] > 0
     assert verified["device"] == {"name": "local", "fingerprint": lut["key"]["device_fingerprint"]}
     assert verified["runtime"] == "onnxruntime"
     for one in verified["candidates"]:

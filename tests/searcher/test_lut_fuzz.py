@@ -23,7 +23,8 @@ from profiler_agent.records import Settings
 from searcher.artifacts import ExportedModel
 from searcher.documents import Document
 from searcher.errors import SearcherError
-from searcher.search.candidate import SEARCH_DOCUMENT, Candidate, GenerationRecord, SearchResult
+from searcher.search.candidate import SEARCH_DOCUMENT, GenerationRecord, SearchResult
+from searcher.search.limits import Limit
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.flat import export_table
 from searcher.tables.foreign.importing import FORMATS, ImportRequest, import_file
@@ -36,6 +37,7 @@ from searcher.tables.validate import validate_table
 from searcher.verification.verification import VERIFICATION_DOCUMENT, MeasuredDevice, Verdict, Verification
 from tests.searcher.builders import KEY, table
 from tests.searcher.measured_tables import measured_table
+from tests.searcher.search_parts import candidate
 from tests.searcher.test_hw_nas_bench import benchmark
 
 SPACE = NasBench201()
@@ -49,7 +51,7 @@ LONG = settings(max_examples=3000)
 
 
 def documents() -> dict[str, tuple[Any, Any]]:
-    found = Candidate(CELL, "key", 1.0, 1.0, 1.0, True, 1, 1)
+    found = candidate(CELL, 1.0, 1.0, key="key")
     verdict = Verdict(CELL, 1.0, 1.0, (0.9, 1.1), 0.96, 0.0, True)
     model = ExportedModel("block", Path("/cache/block.onnx"), "00", 0.25)
     small = table(SPACE, lambda _block: 1.0)
@@ -63,7 +65,8 @@ def documents() -> dict[str, tuple[Any, Any]]:
         "search": (
             SEARCH_DOCUMENT,
             SearchResult(
-                "nasbench201", 5, 1, KEY, 25.0, {}, (found,), (CELL,), (GenerationRecord(0, 1.0, CELL, 1, 1.0),)
+                *("nasbench201", 5, 1, KEY, (Limit("latency", 25.0),), "rmi", "deb", {}),
+                *((found,), (CELL,), (GenerationRecord(0, 1.0, CELL, 1, 1.0),)),
             ),
         ),
         "verification": (
