@@ -30,8 +30,9 @@ from searcher.artifacts import write_text
 from searcher.errors import SearcherError
 from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import NasBench201Network
+from searcher.search.scores.batch import easiest_batch
+from searcher.search.scores.batch_training import RmiSettings
 from searcher.search.scores.cka import centred_gram, representation_mutual_information
-from searcher.search.scores.rmi import RmiSettings, easiest_batch
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import load_dataset
@@ -117,7 +118,9 @@ def read_scores(path: Path) -> dict[str, LoopScore]:
 
 
 def _settings() -> dict[str, Any]:
-    return {**asdict(SETTINGS), "cells_per_stage": 5, "cells_seed": CELLS_SEED, "threads": _THREADS}
+    settings = asdict(SETTINGS)
+    del settings["precision"]  # the loop knows none but torch's own
+    return {**settings, "cells_per_stage": 5, "cells_seed": CELLS_SEED, "threads": _THREADS}
 
 
 def _write(path: Path, scores: Sequence[LoopScore]) -> None:

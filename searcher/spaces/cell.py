@@ -118,16 +118,3 @@ def _operand(operation: str, node: str) -> str:
     if operation == NONE or node == "#":
         return "#"
     return node if operation == SKIP else f"({node})@{operation}"
-
-
-def representative(genotype: Genotype) -> Genotype:
-    """Return the first genotype, in lexicographic order, that has the same score key."""
-    return _representatives()[score_key(genotype)]
-
-
-@cache
-def _representatives() -> dict[str, Genotype]:
-    first: dict[str, Genotype] = {}
-    for genotype in sorted(all_genotypes()):
-        first.setdefault(score_key(genotype), genotype)
-    return first

@@ -30,7 +30,6 @@ from searcher.spaces.cell import (
     all_genotypes,
     format_cell,
     parse_cell,
-    representative,
     score_key,
 )
 from searcher.spaces.cell_counts import cell_counts
@@ -40,6 +39,7 @@ from searcher.spaces.encodings import require_encodings
 from searcher.spaces.extremes import Extremes, require_prices
 from searcher.spaces.fusion import UNFUSED, Fusion, head_relus, network_relus
 from searcher.spaces.moves import crossed, mutated, sampled
+from searcher.spaces.training_classes import trained_as
 
 STAGES = 3
 # Cells that are counted at once: what that takes beside the result stays in a processor's second cache.
@@ -127,8 +127,8 @@ class NasBench201:
         return score_key(self._genotype(architecture))
 
     def representative(self, architecture: Architecture) -> Architecture:
-        """Return the one cell that is trained for all of the same `score_key`."""
-        return Architecture(self.name, representative(self._genotype(architecture)))
+        """Return the one cell that is trained for all of the same `score_key`, and for all that compute the same."""
+        return Architecture(self.name, trained_as(self._genotype(architecture)))
 
     def operations(self, architecture: Architecture) -> tuple[str, ...]:
         """Return the names of the operations on the cell's six edges, in the order of its text."""

@@ -66,7 +66,8 @@ class SearchSpace(Protocol):
     def representative(self, architecture: Architecture) -> Architecture:
         """Return the one architecture that is trained for all of the same `score_key`.
 
-        Training it makes a score a pure function of the key, whichever architecture of the key came first.
+        Training it makes a score a pure function of the key, whichever architecture of the key came first. Keys of
+        architectures that a training cannot tell apart may share one.
         """
 
     def blocks(self, architecture: Architecture) -> Mapping[BlockSpec, int]:

@@ -44,7 +44,7 @@ class FakeMeasurer:
         return {"measurer": "fake", "seed": self._seed, "names": list(self._names)}
 
     def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
-        keys = [self._space.score_key(architecture) for architecture in architectures]
+        keys = [self._space.score_key(self._space.representative(architecture)) for architecture in architectures]
         self.asked += keys
         return [self._measure(key) for key in keys]
 

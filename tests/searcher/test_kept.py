@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import multiprocessing
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searcher.search.scores.kept import Kept, kept_path
@@ -88,6 +89,7 @@ def test_the_cache_folder_is_the_users_unless_told(tmp_path: Path, monkeypatch: 
     assert kept_path(measurer).parent == tmp_path / "scores"
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_every_float_comes_back_to_the_last_bit(numbers: list[float]) -> None:
     told = {f"key {index}": Measured({"a": number}) for index, number in enumerate(numbers)}
@@ -113,7 +115,7 @@ def test_a_file_cut_anywhere_keeps_what_is_whole_and_takes_more(tmp_path: Path) 
     whole = path.read_bytes()
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
     assert len(ends) == 4
-    for cut in range(0, len(whole), 7):
+    for cut in range(0, len(whole), 11):
         path.write_bytes(whole[:cut])
         kept = Kept(FakeMeasurer(SPACE), SPACE, tmp_path)
         assert bits(kept.measure(CELLS[:4])) == expected
@@ -130,12 +132,15 @@ def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
     Kept(measurer, SPACE, tmp_path).measure(CELLS)
     expected, whole = bits(measurer.measure(CELLS)), path.read_bytes()
     head = whole.index(b"\n") + 1
-    for place in range(head, len(whole), 61):
+    places, noticed = range(head, len(whole), 137), 0
+    for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         kept = Kept(FakeMeasurer(SPACE), SPACE, tmp_path)
         assert bits(kept.measure(CELLS)) == expected
-        # One line at most, or two that became one.
-        assert 38 <= kept.hits < 40
+        # One line at most, or two that became one. (A last digit may change and be of the same number.)
+        assert 38 <= kept.hits <= 40
+        noticed += kept.hits < 40
+    assert noticed >= 0.9 * len(places)
     assert not list(tmp_path.glob("*.damaged-*"))
 
 
@@ -230,6 +235,28 @@ def test_many_processes_write_one_file_at_once(tmp_path: Path, damaged: bool) ->
     assert len(list(tmp_path.glob("*.damaged-*"))) == int(damaged)
 
 
+def test_a_file_that_another_process_sets_aside_just_now_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, aside = tmp_path / "a.jsonl", tmp_path / "a.damaged-of-another"
+    path.write_text("of somebody else\n")
+    lock = fcntl.flock
+
+    def lock_too_late(descriptor: int, operation: int) -> None:
+        # The other process had the lock, and by now the opened file has another name.
+        if not aside.exists():
+            path.rename(aside)
+            MeasuredFile(path, IDENTITY, ("a",)).append({"theirs": Measured({"a": 1.0})})
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    file = MeasuredFile(path, IDENTITY, ("a",))
+    file.append({"mine": Measured({"a": 2.0})})
+    assert set(file.read()) == {"theirs", "mine"}
+    assert aside.read_text() == "of somebody else\n"
+    assert sorted(tmp_path.iterdir()) == [aside, path]
+
+
 def append_for_ever(path: Path) -> None:
     file = MeasuredFile(path, IDENTITY, ("a",))
     number = 0
@@ -259,9 +286,7 @@ def test_a_writer_that_is_killed_takes_nothing_with_it(tmp_path: Path) -> None:
         assert dict(MeasuredFile(path, IDENTITY, ("a",)).read()) == {**before, "after": Measured({"a": 0.1})}
 
 
-def test_all_keys_of_the_benchmark_are_read_in_one_go(tmp_path: Path) -> None:
-    every = some_cells(10_000)
-    measured = Kept(FakeMeasurer(SPACE), SPACE, tmp_path).measure(every)
-    kept = Kept(FakeMeasurer(SPACE), SPACE, tmp_path)
-    assert kept.measure(every) == measured
-    assert kept.hits == len(every) > 6000
+def test_as_many_answers_as_the_benchmark_has_keys_are_kept(tmp_path: Path) -> None:
+    every = {f"key {number}": Measured({"a": 1 / (1 + number)}) for number in range(6466)}
+    MeasuredFile(tmp_path / "a.jsonl", IDENTITY, ("a",)).append(every)
+    assert dict(MeasuredFile(tmp_path / "a.jsonl", IDENTITY, ("a",)).read()) == every

@@ -1,0 +1,161 @@
+"""Trains every NAS-Bench-201 cell that trains differently for some steps, and keeps what that shows as a result file.
+
+`python -m benchmarks.score_all --data-dir DIR --output FILE.csv.gz` takes about an hour on two quiet processors: DIR
+holds `cifar10_subset.npz` and `resnet20_cifar10.pt`. It can be interrupted: what is done stands in FILE.csv.gz.partial,
+and the same command goes on from there. `benchmarks.oracle` reads the file and scores some of its cells again.
+
+The cells are the representatives of the classes that a training can tell apart (`searcher/spaces/training_classes.py`),
+connected ones only. The file is CSV with one row a cell: `architecture`, and φ and the training loss before the first
+step and after each one (`rmi_0`, `loss_0`, `rmi_1`, …). Empty fields follow a training that diverged. The line before
+the header tells command, settings and machine, as JSON behind a `#`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from searcher.artifacts import replacing
+from searcher.errors import SearcherError
+from searcher.search.scores.batch import prepare_batch
+from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory
+from searcher.search.scores.trained_on_batch import TrainedOnBatch
+from searcher.spaces.architecture import Architecture
+from searcher.spaces.nasbench201 import NasBench201
+from searcher.training.datasets import load_dataset
+from searcher.training.reference import load_reference
+
+SETTINGS = RmiSettings(steps=12, precision=BF16)
+CELLS_PER_STAGE = 1
+_AT_ONCE = 40
+
+
+def scorer(data_dir: Path, settings: RmiSettings = SETTINGS, threads: int | None = None) -> TrainedOnBatch:
+    """Return the measurer with the settings of the result file, on the public data set and reference."""
+    dataset = load_dataset(f"cifar10:{data_dir / 'cifar10_subset.npz'}")
+    reference = load_reference(data_dir / "resnet20_cifar10.pt", dataset)
+    batch = prepare_batch(reference, dataset, settings.batch_size, settings.seed)
+    space = NasBench201(cells_per_stage=CELLS_PER_STAGE)
+    return TrainedOnBatch(space, batch, settings, threads or len(os.sched_getaffinity(0)))
+
+
+def all_representatives(space: NasBench201) -> tuple[Architecture, ...]:
+    """Return one connected cell of each class that trains differently, in an order that is random but fixed."""
+    cells = dict.fromkeys(space.representative(cell) for cell in space.architectures() if space.is_connected(cell))
+    ordered = sorted(cells, key=lambda cell: cell.genotype)
+    return tuple(ordered[index] for index in np.random.default_rng(0).permutation(len(ordered)))
+
+
+def read_trajectories(path: Path) -> dict[str, Trajectory]:
+    """Return what a result file holds, by the text of the representative.
+
+    Raises:
+        SearcherError: there is no such file, or it was made with other settings.
+    """
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+    except OSError as e:
+        raise SearcherError(f"cannot read the scores {path}: {e.strerror or e}") from e
+    about, _, table = text.partition("\n")
+    if json.loads(about.removeprefix("#"))["settings"] != _settings():
+        raise SearcherError(f"{path} was made with other settings: score all cells again")
+    return {row["architecture"]: _trajectory(row) for row in csv.DictReader(io.StringIO(table))}
+
+
+def _settings() -> dict[str, Any]:
+    return {**asdict(SETTINGS), "cells_per_stage": CELLS_PER_STAGE}
+
+
+def _trajectory(row: Mapping[str, str]) -> Trajectory:
+    values = [(row[f"rmi_{step}"], row[f"loss_{step}"]) for step in range(SETTINGS.steps + 1)]
+    known = [(float(rmi), float(loss)) for rmi, loss in values if rmi]
+    return Trajectory(tuple(rmi for rmi, _ in known), tuple(loss for _, loss in known))
+
+
+def _fields(architecture: str, trajectory: Trajectory) -> dict[str, str]:
+    fields = {"architecture": architecture}
+    for step, (rmi, loss) in enumerate(zip(trajectory.rmi, trajectory.loss, strict=True)):
+        # Nine digits bring any 32-bit float back exactly.
+        fields |= {f"rmi_{step}": f"{rmi:.9g}", f"loss_{step}": f"{loss:.9g}"}
+    return fields
+
+
+def _columns() -> list[str]:
+    return ["architecture"] + [f"{name}_{step}" for step in range(SETTINGS.steps + 1) for name in ("rmi", "loss")]
+
+
+def _score(partial: Path, data_dir: Path) -> Iterator[int]:
+    """Append what is not scored yet to the partial file and yield how many cells it holds, as it grows."""
+    space = NasBench201()
+    done = {row["architecture"] for row in _partial_rows(partial)}
+    cells = [cell for cell in all_representatives(space) if space.format(cell) not in done]
+    measurer, count = scorer(data_dir), len(done)
+    with partial.open("a", newline="") as file:
+        writer = csv.DictWriter(file, _columns())
+        for start in range(0, len(cells), _AT_ONCE):
+            some = cells[start : start + _AT_ONCE]
+            for cell, trajectory in zip(some, measurer.trajectories(some), strict=True):
+                writer.writerow(_fields(space.format(cell), trajectory))
+            file.flush()
+            count += len(some)
+            yield count
+
+
+def _partial_rows(partial: Path) -> list[dict[str, str]]:
+    if not partial.exists():
+        return []
+    lines = partial.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if whole != lines:
+        partial.write_text("".join(whole))  # the last line was torn
+    return list(csv.DictReader(whole, _columns()))
+
+
+def _finish(partial: Path, output: Path) -> None:
+    about = {
+        "command": "python -m benchmarks.score_all --data-dir DIR --output FILE",
+        "settings": _settings(),
+        "machine": describe_machine(),
+    }
+    text = io.StringIO(newline="")
+    text.write(f"#{json.dumps(about)}\n")
+    writer = csv.DictWriter(text, _columns(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(_partial_rows(partial), key=lambda row: row["architecture"]))
+    with replacing(output) as temporary:
+        # Without a time of day in it, equal scores give equal files.
+        temporary.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+    partial.unlink()
+
+
+def main() -> None:
+    """Score all cells and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    partial = options.output.with_name(options.output.name + ".partial")
+    try:
+        for count in _score(partial, options.data_dir):
+            print(f"{count} cells are scored", file=sys.stderr)
+        _finish(partial, options.output)
+    except SearcherError as e:
+        sys.exit(f"benchmarks.score_all: {e}")
+    cells = len(read_trajectories(options.output))
+    print(json.dumps({"benchmark": "score_all", "cells": cells, "output": str(options.output)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The measurer of HW-EvRSNAS: φ and the loss of candidates that are trained together on one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from searcher.errors import BadInputError
+from searcher.networks.quick import quick_network
+from searcher.search.scores.batch import TrainingBatch
+from searcher.search.scores.batch_training import BF16, FP32, RmiSettings, Trajectory, train_on_batch
+from searcher.search.scores.measuring import Measured
+from searcher.spaces.architecture import Architecture
+from searcher.spaces.nasbench201 import NasBench201
+
+# Raise it when the same identity would give other values: what was kept under the old one is then measured again.
+_VERSION = 1
+
+
+class TrainedOnBatch:
+    """Trains candidates on a CPU, several at once, each on one processor; implements `Measurer`.
+
+    One thread for each network beats several threads inside one: its layers are too small to be cut up, and an answer
+    does not depend on how many processors there are.
+    """
+
+    def __init__(self, space: NasBench201, batch: TrainingBatch, settings: RmiSettings, threads: int) -> None:
+        """Take what all candidates share.
+
+        Args:
+            space: whose networks are trained, with the depth used for scoring.
+            batch: of as many images as the settings say.
+            settings: of the training.
+            threads: networks that are trained at once.
+
+        Raises:
+            BadInputError: space and batch do not agree in classes, or there is no thread to train with.
+        """
+        if space.classes != batch.classes:
+            raise BadInputError(f"the space has {space.classes} classes, the data set {batch.classes}")
+        if threads < 1:
+            raise BadInputError(f"candidates cannot be trained on {threads} threads")
+        self._space = space
+        self._batch = batch
+        self._settings = settings
+        self._threads = threads
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """φ and loss after the last step, and their means over all steps and the beginning."""
+        return ("rmi", "loss", "mean_rmi", "mean_loss")
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Space, batch, settings and torch's version; the number of threads changes nothing."""
+        return {
+            "measurer": "trained_on_batch",
+            "version": _VERSION,
+            "space": repr(self._space),
+            **self._batch.identity,
+            **asdict(self._settings),
+            "torch": torch.__version__,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        }
+
+    def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
+        """Train all of them, in their order."""
+        return [self._measured(one) for one in self.trajectories(architectures)]
+
+    def trajectories(self, architectures: Sequence[Architecture]) -> Iterator[Trajectory]:
+        """Yield how each training went, in the order of the architectures."""
+        with _one_thread_a_network(), ThreadPoolExecutor(self._threads) as pool:
+            yield from pool.map(self._train, architectures)
+
+    def _train(self, architecture: Architecture) -> Trajectory:
+        network = quick_network(self._space, self._space.representative(architecture), self._settings.seed)
+        return train_on_batch(network, self._batch, self._settings)
+
+    def _measured(self, trajectory: Trajectory) -> Measured:
+        if not trajectory.finite:
+            rate = self._settings.learning_rate
+            return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
+        means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
+        return Measured({"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means})
+
+
+def quickest_precision() -> str:
+    """Return bf16 where this processor multiplies in it, else fp32."""
+    capabilities = torch.cpu.get_capabilities()
+    return BF16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else FP32
+
+
+@contextmanager
+def _one_thread_a_network() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
