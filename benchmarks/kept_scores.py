@@ -1,7 +1,7 @@
-"""Measured values of every `score_key` of NAS-Bench-201, from a result file, as a search measures them.
+"""Measured values of all NAS-Bench-201 cells that train differently, from a result file, as a search measures them.
 
-The file is JSON, gzipped where its name ends in `.gz`: `scores` holds for each key the values by name; a key whose
-training diverged has none. It is made once, and benchmarks that read it measure some of its keys again.
+The file is JSON, gzipped where its name ends in `.gz`: `scores` holds for each key the values by name (`score_key` of
+the cell that is trained for all that train alike); a key whose training diverged has none. It is made once, and benchmarks that read it measure some of its keys again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from searcher.errors import BadInputError
+from searcher.search.evaluator import trained_key
 from searcher.search.scores.measuring import Measured
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
@@ -89,7 +90,8 @@ class KeptScores:
         if not all(math.isfinite(value) for values in scores.values() for value in values.values()):
             raise BadInputError("a kept score is no finite number")
         cells = self._space.architectures()
-        missing = set(map(self._space.score_key, filter(self._space.is_connected, cells))) - scores.keys()
+        keys = {trained_key(self._space, cell) for cell in cells if self._space.is_connected(cell)}
+        missing = keys - scores.keys()
         if missing:
             raise BadInputError(f"the kept scores lack {len(missing)} keys, such as {min(missing)}")
 
@@ -106,5 +108,5 @@ class KeptScores:
 
     def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
         """Return what is kept of each architecture, in their order."""
-        kept = [self._scores[self._space.score_key(one)] for one in architectures]
+        kept = [self._scores[trained_key(self._space, one)] for one in architectures]
         return [Measured(values) if values else Measured({}, _DIVERGED) for values in kept]

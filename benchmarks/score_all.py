@@ -1,13 +1,13 @@
 """Trains every NAS-Bench-201 cell that trains differently for some steps, and keeps what that shows as a result file.
 
-`python -m benchmarks.score_all --data-dir DIR --output FILE.csv.gz` takes about an hour on two quiet processors: DIR
-holds `cifar10_subset.npz` and `resnet20_cifar10.pt`. It can be interrupted: what is done stands in FILE.csv.gz.partial,
-and the same command goes on from there. `benchmarks.oracle` reads the file and scores some of its cells again.
+`python -m benchmarks.score_all --data-dir DIR --output FILE.json.gz` takes about 40 minutes on two quiet processors:
+DIR holds `cifar10_subset.npz` and `resnet20_cifar10.pt`. It can be interrupted: what is done stands in
+FILE.json.gz.partial, and the same command goes on from there. `benchmarks.oracle` reads the file and measures some of
+its cells again.
 
 The cells are the representatives of the classes that a training can tell apart (`searcher/spaces/training_classes.py`),
-connected ones only. The file is CSV with one row a cell: `architecture`, and φ and the training loss before the first
-step and after each one (`rmi_0`, `loss_0`, `rmi_1`, …). Empty fields follow a training that diverged. The line before
-the header tells command, settings and machine, as JSON behind a `#`.
+connected ones only. `scores` holds their values by name, under their `score_key`; none where the training diverged.
+`about` tells command, settings and machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import io
 import json
 import os
 import sys
@@ -31,7 +30,7 @@ from searcher.artifacts import replacing
 from searcher.errors import SearcherError
 from searcher.search.scores.batch import prepare_batch
 from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory
-from searcher.search.scores.trained_on_batch import TrainedOnBatch
+from searcher.search.scores.trained_on_batch import TrainedOnBatch, values_of
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import load_dataset
@@ -58,23 +57,8 @@ def all_representatives(space: NasBench201) -> tuple[Architecture, ...]:
     return tuple(ordered[index] for index in np.random.default_rng(0).permutation(len(ordered)))
 
 
-def read_trajectories(path: Path) -> dict[str, Trajectory]:
-    """Return what a result file holds, by the text of the representative.
-
-    Raises:
-        SearcherError: there is no such file, or it was made with other settings.
-    """
-    try:
-        text = gzip.decompress(path.read_bytes()).decode()
-    except OSError as e:
-        raise SearcherError(f"cannot read the scores {path}: {e.strerror or e}") from e
-    about, _, table = text.partition("\n")
-    if json.loads(about.removeprefix("#"))["settings"] != _settings():
-        raise SearcherError(f"{path} was made with other settings: score all cells again")
-    return {row["architecture"]: _trajectory(row) for row in csv.DictReader(io.StringIO(table))}
-
-
-def _settings() -> dict[str, Any]:
+def settings() -> dict[str, Any]:
+    """Return all that the scores depend on but data, reference and machine."""
     return {**asdict(SETTINGS), "cells_per_stage": CELLS_PER_STAGE}
 
 
@@ -123,21 +107,22 @@ def _partial_rows(partial: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(whole, _columns()))
 
 
-def _finish(partial: Path, output: Path) -> None:
+def _finish(partial: Path, output: Path) -> int:
+    """Write the result file and return how many cells it holds."""
+    space = NasBench201()
+    rows = sorted(_partial_rows(partial), key=lambda row: row["architecture"])
+    scores = {space.score_key(space.parse(row["architecture"])): values_of(_trajectory(row)) for row in rows}
     about = {
         "command": "python -m benchmarks.score_all --data-dir DIR --output FILE",
-        "settings": _settings(),
+        "settings": settings(),
         "machine": describe_machine(),
     }
-    text = io.StringIO(newline="")
-    text.write(f"#{json.dumps(about)}\n")
-    writer = csv.DictWriter(text, _columns(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(_partial_rows(partial), key=lambda row: row["architecture"]))
+    text = json.dumps({"about": about, "scores": scores}, separators=(",", ":"))
     with replacing(output) as temporary:
         # Without a time of day in it, equal scores give equal files.
-        temporary.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+        temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
     partial.unlink()
+    return len(scores)
 
 
 def main() -> None:
@@ -150,10 +135,9 @@ def main() -> None:
     try:
         for count in _score(partial, options.data_dir):
             print(f"{count} cells are scored", file=sys.stderr)
-        _finish(partial, options.output)
+        cells = _finish(partial, options.output)
     except SearcherError as e:
         sys.exit(f"benchmarks.score_all: {e}")
-    cells = len(read_trajectories(options.output))
     print(json.dumps({"benchmark": "score_all", "cells": cells, "output": str(options.output)}))
 
 

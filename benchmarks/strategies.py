@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.published_cells import Cells, Floats, KnownPrice
 from searcher.cost_models.prices import PARAMETERS, CountPrice
 from searcher.search.candidate import Candidate
-from searcher.search.evaluator import Evaluator, Rung
+from searcher.search.evaluator import Evaluator, Rung, trained_key
 from searcher.search.evolution import EvolutionSettings, evolve
 from searcher.search.limits import Constraint, Limit
 from searcher.search.preference import DEB, preference_named, rank
@@ -28,7 +28,7 @@ class Chosen:
 
     Attributes:
         row: of the cell.
-        measurements: distinct `score_key`s that were measured.
+        measurements: distinct trainings.
         architectures: distinct architectures that were looked at, those among them that were only priced.
     """
 
@@ -90,7 +90,7 @@ def drawn(task: Task, score: Score, measurements: int, seed: int) -> Chosen:
     taken: list[Architecture] = []
     for row in np.random.default_rng([seed, 1]).permutation(_within(task)):
         architecture = task.cells.architecture(row)
-        key = space.score_key(architecture)
+        key = trained_key(space, architecture)
         if taken and key not in keys and len(keys) >= measurements:
             break
         keys.add(key)

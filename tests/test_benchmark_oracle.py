@@ -18,6 +18,7 @@ from benchmarks.oracle_figures import Run, case_figures, summarise
 from benchmarks.published_cells import Cells, KnownPrice
 from benchmarks.strategies import Chosen, Task, best_within, drawn, evolved, most_parameters
 from searcher.errors import BadInputError
+from searcher.search.evaluator import trained_key
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.preference import DEB, PAPER
 from searcher.search.scores.counted import Counted
@@ -41,7 +42,7 @@ def telling(cells: Cells) -> Scores:
     noise = np.random.default_rng(7).normal(0, 2, len(cells.genotypes))
     scores: dict[str, Mapping[str, float]] = {}
     for row, accuracy in enumerate(cells.accuracy["cifar10"]):
-        key = SPACE.score_key(cells.architecture(row))
+        key = trained_key(SPACE, cells.architecture(row))
         scores.setdefault(key, {"loss": -float(accuracy), "rmi": float(accuracy + noise[row])})
     return scores
 

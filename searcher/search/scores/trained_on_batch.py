@@ -88,8 +88,15 @@ class TrainedOnBatch:
         if not trajectory.finite:
             rate = self._settings.learning_rate
             return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
-        means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
-        return Measured({"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means})
+        return Measured(values_of(trajectory))
+
+
+def values_of(trajectory: Trajectory) -> dict[str, float]:
+    """Return the values by name of a training; none where it diverged."""
+    if not trajectory.finite:
+        return {}
+    means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
+    return {"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means}
 
 
 def quickest_precision() -> str:
