@@ -1,7 +1,8 @@
 """Measured values of all NAS-Bench-201 cells that train differently, from a result file, as a search measures them.
 
-The file is JSON, gzipped where its name ends in `.gz`: `scores` holds for each key the values by name (`score_key` of
-the cell that is trained for all that train alike); a key whose training diverged has none. It is made once, and benchmarks that read it measure some of its keys again.
+The file is JSON, gzipped where its name ends in `.gz`: `scores` holds for each key (`score_key` of the cell that is
+trained for all that train alike) the values by name; a key whose training diverged has none. It is made once, and
+benchmarks that read it measure some of its keys again.
 """
 
 from __future__ import annotations
