@@ -102,10 +102,21 @@ class Scoring:
         return self.trains or any(name in ZERO_COST_NAMES for name in self.score.values)
 
 
-def rungs_of(
-    scoring: Scoring, space: NasBench201, dataset: ImageDataset | None, reference: Reference | None
-) -> tuple[Rung, ...]:
-    """Return the rungs, the cheapest first.
+@dataclass(frozen=True)
+class Rungs:
+    """The rungs of a search, the cheapest first, and what of their measurers keeps its answers."""
+
+    rungs: tuple[Rung, ...]
+    keepers: tuple[Kept, ...]
+
+    @property
+    def cached(self) -> int:
+        """How many measurements earlier searches have spared this one."""
+        return sum(one.hits for one in self.keepers)
+
+
+def rungs_of(scoring: Scoring, space: NasBench201, dataset: ImageDataset | None, reference: Reference | None) -> Rungs:
+    """Return the rungs.
 
     Args:
         scoring: what to measure.
@@ -113,23 +124,24 @@ def rungs_of(
         dataset: None where the score looks at no images.
         reference: None where it takes no training.
     """
-    scored = replace(space, cells_per_stage=scoring.cells_per_stage)
-    free: list[Measurer] = [Counted(space)]
-    if dataset is not None and any(name in ZERO_COST_NAMES for name in scoring.score.values):
+    wanted, free, keepers = scoring.score.values, list[Measurer]([Counted(space)]), list[Kept]()
+
+    def kept(measurer: Measurer) -> Measurer:
+        if not scoring.keeps:
+            return measurer
+        keepers.append(Kept(measurer, space))
+        return keepers[-1]
+
+    if dataset is not None and any(name in ZERO_COST_NAMES for name in wanted):
         # One cell a stage ranks as well as five, at a fifth of the time.
         shallow = replace(space, cells_per_stage=1)
-        free.append(_kept(scoring, ZeroCost(shallow, dataset, ZeroCostSettings(seed=scoring.rmi.seed)), space))
+        free.append(kept(ZeroCost(shallow, dataset, ZeroCostSettings(seed=scoring.rmi.seed))))
     if dataset is None or reference is None or not scoring.trains:
-        return (Rung(measurer_of(scoring.score.values, free)),)
+        return Rungs((Rung(measurer_of(wanted, free)),), tuple(keepers))
     batch = prepare_batch(reference, dataset, scoring.rmi.batch_size, scoring.rmi.seed)
-    shares = [rung.share for rung in scoring.halving] + [1.0]
-    steps = [rung.steps for rung in scoring.halving] + [scoring.rmi.steps]
-    trained = [TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=count), scoring.threads) for count in steps]
-    return tuple(
-        Rung(measurer_of(scoring.score.values, [*free, _kept(scoring, one, space)]), share)
-        for one, share in zip(trained, shares, strict=True)
-    )
-
-
-def _kept(scoring: Scoring, measurer: Measurer, space: NasBench201) -> Measurer:
-    return Kept(measurer, space) if scoring.keeps else measurer
+    scored = replace(space, cells_per_stage=scoring.cells_per_stage)
+    rungs = []
+    for steps, share in (*((rung.steps, rung.share) for rung in scoring.halving), (scoring.rmi.steps, 1.0)):
+        trained = TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=steps), scoring.threads)
+        rungs.append(Rung(measurer_of(wanted, [*free, kept(trained)]), share))
+    return Rungs(tuple(rungs), tuple(keepers))

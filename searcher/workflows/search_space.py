@@ -116,18 +116,18 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     scoring, score = request.scoring, request.scoring.score
     reference = (yield from prepare_reference(dataset, request.reference)) if scoring.trains else None
     screens = request.constraint != PAPER
-    rungs = rungs_of(scoring, request.space, dataset, reference)
-    found = (constraints, request.constraint, dataset, reference, score, rungs, request.evolution)
+    prepared = rungs_of(scoring, request.space, dataset, reference)
+    found = (constraints, request.constraint, dataset, reference, score, prepared.rungs, request.evolution)
     note = journal.begin(search_identity(request.space, request.wanted, *found), account.session())
     yield Progress("reference", 1, 1, note)
     account.go_on(journal.earlier)
-    journalled = [replace(rung, measurer=Journalled(rung.measurer, request.space, journal)) for rung in rungs]
+    journalled = [replace(rung, measurer=Journalled(rung.measurer, request.space, journal)) for rung in prepared.rungs]
     evaluator = Evaluator(request.space, constraints, journalled, score, screens)
     limits = tuple(one.limit for one in constraints)
     preference = preference_named(request.constraint, limits)
     violation = evaluator.violation if request.constraint == REJECT else None
     generations = evolve(request.space, evaluator.evaluate, preference, request.evolution, violation)
-    run = SearchRun(evaluator, journal, account, request.deadline_s)
+    run = SearchRun(evaluator, journal, account, request.deadline_s, lambda: prepared.cached)
     history = yield from run.follow(generations, request.evolution.generations + 1)
     journal.finish()
     candidates = rank(evaluator.candidates, preference)
