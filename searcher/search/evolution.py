@@ -44,7 +44,7 @@ class EvolutionSettings:
     generations: int = 100
     tournament: int = 3
     crossover_rate: float = 0.9
-    mutation_rate: float = 0.1
+    mutation_rate: float = 0.2
     elite: int = 1
     seed: int = 0
 
