@@ -64,7 +64,7 @@ from searcher.spaces.nasbench201 import NasBench201
 DEVICES = ("raspi4", "pixel3", "eyeriss")
 QUANTILES = (0.25, 0.5, 0.75)
 CONFIDENCE = 0.95
-# On one processor trainings repeat to the last digit; on another sums are rounded otherwise, and training lets that grow.
+# On one processor trainings repeat to the last digit; on another sums are rounded otherwise, and that grows.
 _AGREE_WITHIN = 0.05
 FITTED_CELLS = 100
 _SCORES = Path(__file__).parent / "results" / "nasbench201_scores.json.gz"
