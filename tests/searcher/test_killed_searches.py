@@ -37,7 +37,7 @@ SIZES = (
     "--seed",
     "5",
 )
-LONGEST_S = 300.0
+LONGEST_S = 900.0
 
 
 @pytest.fixture
