@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from searcher.artifacts import require_writable
-from searcher.cli import loop, options, show
+from searcher.cli import loop, options, scores, show
 from searcher.cli.limits import wanted_limits
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.devices.device import LOCAL, Device
@@ -18,18 +18,16 @@ from searcher.search.accounting import Rates
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.preference import DEB
-from searcher.search.scores.batch_training import RmiSettings
 from searcher.search.scores.named_scores import FUSED, score_named
-from searcher.search.scores.trained_on_batch import quickest_precision
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.closed_loop import ROUNDS, closed_loop, loop_after, require_device
-from searcher.workflows.scoring import QUICK_STEPS, Halving, Scoring
+from searcher.workflows.scoring import QUICK_STEPS, Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 
-_RMI, _EVOLUTION, _RATES = RmiSettings(), EvolutionSettings(), Rates()
+_EVOLUTION, _RATES, _SCORING = EvolutionSettings(), Rates(), Scoring()
 
 
 def command(
@@ -62,28 +60,13 @@ def command(
     data: Annotated[str, typer.Option(help="digits or cifar10:PATH.")] = "digits",
     reference: Annotated[Path | None, typer.Option(help="Weights of a ResNet-20; none trains one.")] = None,
     cells: options.Cells = None,
-    score: Annotated[
-        str,
-        typer.Option(
-            help="What is maximised: rmi (with --penalty paper and --steps 100 it is HW-EvRSNAS), rmi-loss, synflow, "
-            "naswot, parameters, flops, or fused, the mean rank by rmi and by parameters."
-        ),
-    ] = FUSED.name,
-    score_cells: Annotated[int, typer.Option(min=1, help="Cells per stage of the networks that are trained.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each candidate.")] = QUICK_STEPS,
-    halving: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STEPS:SHARE", help="Train for so many steps first: the best share goes on; may be repeated."
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images in the one batch.")] = _RMI.batch_size,
-    score_precision: Annotated[
-        str | None, typer.Option(help="Train in fp32 or bf16; none takes bf16 where the processor computes in it.")
-    ] = None,
-    keep_scores: Annotated[
-        bool, typer.Option(help="Keep what is measured for later searches, and take what earlier ones kept.")
-    ] = True,
+    score: scores.ScoreName = FUSED.name,
+    score_cells: scores.Cells = _SCORING.cells_per_stage,
+    steps: scores.Steps = QUICK_STEPS,
+    halving: scores.Halvings = None,
+    batch_size: scores.BatchSize = _SCORING.rmi.batch_size,
+    score_precision: scores.Precision = None,
+    keep_scores: scores.Keep = True,
     population: Annotated[int, typer.Option(min=2, help="Architectures in a generation.")] = _EVOLUTION.population,
     generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
     seed: options.Seed = 0,
@@ -152,10 +135,8 @@ def command(
         scoring=Scoring(
             score=score_named(score),
             cells_per_stage=score_cells,
-            rmi=RmiSettings(
-                steps=steps, batch_size=batch_size, seed=seed, precision=score_precision or quickest_precision()
-            ),
-            halving=tuple(Halving.parse(text) for text in halving or ()),
+            rmi=scores.rmi_settings(steps, batch_size, seed, score_precision),
+            halving=scores.rungs(halving),
             keeps=keep_scores,
         ),
         table=table,

@@ -23,20 +23,8 @@ from tests.searcher.builders import table
 from tests.searcher.command_line import Run, assert_one_sentence
 
 SPACE = NasBench201()
-SIZES = (
-    "--score-cells",
-    "1",
-    "--steps",
-    "1",
-    "--batch-size",
-    "8",
-    "--population",
-    "4",
-    "--generations",
-    "3",
-    "--seed",
-    "5",
-)
+SCORED = ("--no-keep-scores", "--score-cells", "1", "--steps", "1", "--batch-size", "8")
+SIZES = (*SCORED, "--population", "4", "--generations", "3", "--seed", "5")
 LONGEST_S = 900.0
 
 
