@@ -7,8 +7,9 @@ against the limit. What is chosen is judged by the column, and by accuracies aft
 the same bounds:
 
 * `search`: the genetic algorithm with Deb's rules and the score `fused`, 20 architectures in 100 generations;
-* `random`: cells drawn at random, those within the bound measured, by the same score and with as many measurements as
-  the search of the same seed took;
+* `random`: cells drawn at random among those within the bound, by the same score and with as many measurements as the
+  search of the same seed took;
+* `random_anywhere`: as many cells as that search looked at, measured or only priced, drawn at random from the space;
 * `parameters`: the cell with the most parameters within the bound;
 * `faithful`: the genetic algorithm with the score `rmi` and the paper's penalty (HW-EvRSNAS, Eqs. 4-5);
 * `within_bounds`: no strategy, but the best cell that any could choose: what its regret is, the cost model costs.
@@ -21,10 +22,10 @@ leaves such runs out, and `feasible` is the share of the others.
 The last line is one JSON object with
 
 * `feasible_share`: share of the search's runs whose cell keeps its limit by the column, of the worst device and limit;
-* `worst_regret_ratio_to_random`: mean regret of the search ÷ that of random search over the same seeds, of the worst
-  device and limit (null where random search alone has none); `worst_regret_ratio_to_random_pooled` takes the devices
-  of each limit together, and `worst_regret_ratio_to_random_within_bounds` counts regrets from the best cell within the
-  bounds, so that what the cost model costs both is left out;
+* `worst_regret_ratio_to_random`: mean regret of the search ÷ that of `random` over the same seeds, of the worst device
+  and limit (null where random search alone has none); `worst_regret_ratio_to_random_pooled` takes the devices of each
+  limit together, `worst_regret_ratio_to_random_within_bounds` counts regrets from the best cell within the bounds, so
+  that what the cost model costs both is left out, and `worst_regret_ratio_to_random_anywhere` is to that strategy;
 * `worst_regret_lead_over_parameters`, `worst_regret_lead_over_faithful`: mean regret of these minus the search's, of
   the worst device and limit: above 0, the search is better everywhere;
 * `unconstrained_accuracy`: mean accuracy on CIFAR-10 of the search's cells without a limit;
@@ -51,7 +52,7 @@ from benchmarks.kept_scores import KeptScores, Scores, agree, drawn_keys, read_s
 from benchmarks.oracle_figures import Run, case_figures, fit_figures, summarise
 from benchmarks.published_cells import Cells
 from benchmarks.score_all import scorer
-from benchmarks.strategies import Chosen, Task, best_within, drawn, evolved, most_parameters
+from benchmarks.strategies import Chosen, Task, best_within, drawn, drawn_anywhere, evolved, most_parameters
 from searcher.cost_models.network_fit import NetworkFit
 from searcher.errors import SearcherError
 from searcher.search.evaluator import trained_key
@@ -131,6 +132,7 @@ def strategies(task: Task, settings: EvolutionSettings) -> dict[str, Chosen]:
     return {
         "search": found,
         "random": drawn(task, fused, found.measurements, settings.seed),
+        "random_anywhere": drawn_anywhere(task, fused, found.architectures, settings.seed),
         "parameters": most_parameters(task),
         "faithful": evolved(task, score_named("rmi"), PAPER, settings),
         "within_bounds": best_within(task, "cifar10"),

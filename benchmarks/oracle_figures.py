@@ -84,13 +84,14 @@ def summarise(cases: Mapping[str, Mapping[str, Any]], unconstrained: Mapping[str
     """Return the figures of the worst device and limit each."""
     regrets = {
         strategy: [case[strategy]["regret"] for case in cases.values()]
-        for strategy in ("search", "random", "parameters", "faithful", "within_bounds")
+        for strategy in ("search", "random", "random_anywhere", "parameters", "faithful", "within_bounds")
     }
     beyond = [
         _ratio(round(mine - floor, 4), round(theirs - floor, 4))
         for mine, theirs, floor in zip(regrets["search"], regrets["random"], regrets["within_bounds"], strict=True)
     ]
     pairs = list(zip(regrets["search"], regrets["random"], strict=True))
+    anywhere = [_ratio(*pair) for pair in zip(regrets["search"], regrets["random_anywhere"], strict=True)]
     devices = list(dict.fromkeys(case["device"] for case in cases.values()))
     limits = len(cases) // len(devices)
     pooled = [
@@ -103,6 +104,7 @@ def summarise(cases: Mapping[str, Mapping[str, Any]], unconstrained: Mapping[str
         "worst_regret_ratio_to_random": _finite(max(_ratio(mine, theirs) for mine, theirs in pairs)),
         "worst_regret_ratio_to_random_pooled": _finite(max(pooled)),
         "worst_regret_ratio_to_random_within_bounds": _finite(max(beyond)),
+        "worst_regret_ratio_to_random_anywhere": _finite(max(anywhere)),
         "worst_regret_lead_over_parameters": _least_lead(regrets["search"], regrets["parameters"]),
         "worst_regret_lead_over_faithful": _least_lead(regrets["search"], regrets["faithful"]),
         "unconstrained_accuracy": unconstrained["search"][_JUDGED_BY]["mean"],

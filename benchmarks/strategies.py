@@ -101,6 +101,15 @@ def drawn(task: Task, score: Score, measurements: int, seed: int) -> Chosen:
     return _chosen(task, evaluator, rank(evaluator.candidates, preference)[0])
 
 
+def drawn_anywhere(task: Task, score: Score, architectures: int, seed: int) -> Chosen:
+    """Draw so many connected cells at random from all there are; those within the bounds are measured."""
+    rows = np.random.default_rng([seed, 2]).permutation(np.flatnonzero(task.cells.connected))[:architectures]
+    evaluator = task.evaluator(score, screens=True)
+    evaluator.evaluate([task.cells.architecture(row) for row in rows])
+    preference = preference_named(DEB, [one.limit for one in task.constraints])
+    return _chosen(task, evaluator, rank(evaluator.candidates, preference)[0])
+
+
 def most_parameters(task: Task) -> Chosen:
     """Take the cell with the most parameters within the bounds, of equals the fastest."""
     within = _within(task)
