@@ -28,11 +28,15 @@ Scores = Mapping[str, Mapping[str, float]]
 _DIVERGED = "its training diverged"
 
 
-def read_scores(path: Path) -> dict[str, Mapping[str, float]]:
+def read_scores(path: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Mapping[str, float]]:
     """Return the values by name of each `score_key`.
 
+    Args:
+        path: of the file.
+        settings: that it is to be made with; None takes any.
+
     Raises:
-        BadInputError: the file cannot be read or holds no scores.
+        BadInputError: the file cannot be read, holds no scores, or was made with other settings.
     """
     try:
         raw = path.read_bytes()
@@ -40,10 +44,13 @@ def read_scores(path: Path) -> dict[str, Mapping[str, float]]:
         scores: dict[str, Mapping[str, float]] = {
             key: {name: float(value) for name, value in one.items()} for key, one in held["scores"].items()
         }
+        made_with = held.get("about", {}).get("settings")
     except OSError as e:
         raise BadInputError(f"cannot read the scores {path}: {e.strerror or e}") from e
     except (ValueError, KeyError, TypeError, AttributeError, EOFError) as e:
         raise BadInputError(f"{path} is no file of scores: {e}") from e
+    if settings is not None and made_with != settings:
+        raise BadInputError(f"{path} was made with other settings: score all cells again")
     return scores
 
 
@@ -54,23 +61,20 @@ def drawn_keys(scores: Scores, seed: int, count: int = 10) -> tuple[str, ...]:
     return tuple(keys[index] for index in chosen)
 
 
-def agree(kept: Scores, again: Scores, tolerance: float) -> bool:
-    """Tell whether values measured again are those that were kept, up to a share of them.
+def differences(kept: Scores, again: Scores) -> dict[str, float]:
+    """Return how far values measured again are from those that were kept, of each name the greatest, in their spreads.
+
+    The spread is the standard deviation over all that is kept: two cells that differ are about one spread apart.
 
     Args:
-        kept: by `score_key`.
-        again: some of the same keys, each with at least one of the same values.
-        tolerance: greatest difference, relative to the kept value or to 1, whichever is greater.
+        kept: by key.
+        again: some of the same keys with the same values.
     """
-    if not again:
-        return False
-    for key, values in again.items():
-        common = kept.get(key, {}).keys() & values.keys()
-        if not common:
-            return False
-        if not all(abs(kept[key][name] - values[name]) <= tolerance * max(1, abs(kept[key][name])) for name in common):
-            return False
-    return True
+    told = {}
+    for name in next(iter(again.values())):
+        spread = float(np.std([values[name] for values in kept.values() if values]))
+        told[name] = max(abs(kept[key][name] - values[name]) for key, values in again.items()) / spread
+    return told
 
 
 class KeptScores:

@@ -11,7 +11,9 @@ the same bounds:
   search of the same seed took;
 * `random_anywhere`: as many cells as that search looked at, measured or only priced, drawn at random from the space;
 * `parameters`: the cell with the most parameters within the bound;
-* `faithful`: the genetic algorithm with the score `rmi` and the paper's penalty (HW-EvRSNAS, Eqs. 4-5);
+* `live_parameters`: that with the most living parameters, dead edges left out;
+* `paper`: the genetic algorithm with φ alone and the paper's penalty (HW-EvRSNAS, Eqs. 4-5). φ is that of the same
+  short trainings: the paper's hundred steps at full depth would take days for all cells;
 * `within_bounds`: no strategy, but the best cell that any could choose: what its regret is, the cost model costs.
 
 Values that scores are made of were measured once for every `score_key` and lie in a result file. `regret` is the
@@ -26,8 +28,8 @@ The last line is one JSON object with
   and limit (null where random search alone has none); `worst_regret_ratio_to_random_pooled` takes the devices of each
   limit together, `worst_regret_ratio_to_random_within_bounds` counts regrets from the best cell within the bounds, so
   that what the cost model costs both is left out, and `worst_regret_ratio_to_random_anywhere` is to that strategy;
-* `worst_regret_lead_over_parameters`, `worst_regret_lead_over_faithful`: mean regret of these minus the search's, of
-  the worst device and limit: above 0, the search is better everywhere;
+* `worst_regret_lead_over_parameters`, `…_over_live_parameters`, `…_over_paper`: mean regret of these minus the
+  search's, of the worst device and limit: above 0, the search is better everywhere;
 * `unconstrained_accuracy`: mean accuracy on CIFAR-10 of the search's cells without a limit;
 * `rescored_agree`: whether ten cells that are trained again, drawn by `--rescore-seed`, come out as in the file;
 * `cases`: every device and limit with all strategies, and `cost_models`: how good the fits are on the other cells.
@@ -48,10 +50,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kept_scores import KeptScores, Scores, agree, drawn_keys, read_scores
+from benchmarks.kept_scores import KeptScores, Scores, differences, drawn_keys, read_scores
+from benchmarks.machine import describe_machine
 from benchmarks.oracle_figures import Run, case_figures, fit_figures, summarise
 from benchmarks.published_cells import Cells
-from benchmarks.score_all import scorer
+from benchmarks.score_all import scorer, settings
 from benchmarks.strategies import Chosen, Task, best_within, drawn, drawn_anywhere, evolved, most_parameters
 from searcher.cost_models.network_fit import NetworkFit
 from searcher.errors import SearcherError
@@ -65,8 +68,9 @@ from searcher.spaces.nasbench201 import NasBench201
 DEVICES = ("raspi4", "pixel3", "eyeriss")
 QUANTILES = (0.25, 0.5, 0.75)
 CONFIDENCE = 0.95
-# On one processor trainings repeat to the last digit; on another sums are rounded otherwise, and that grows.
-_AGREE_WITHIN = 0.05
+# Of the spread of all cells. On one kind of processor trainings repeat to the last digit; elsewhere sums are rounded
+# otherwise, and that grows.
+_AGREE_WITHIN = 0.1
 FITTED_CELLS = 100
 _SCORES = Path(__file__).parent / "results" / "nasbench201_scores.json.gz"
 
@@ -134,7 +138,8 @@ def strategies(task: Task, settings: EvolutionSettings) -> dict[str, Chosen]:
         "random": drawn(task, fused, found.measurements, settings.seed),
         "random_anywhere": drawn_anywhere(task, fused, found.architectures, settings.seed),
         "parameters": most_parameters(task),
-        "faithful": evolved(task, score_named("rmi"), PAPER, settings),
+        "live_parameters": most_parameters(task, living=True),
+        "paper": evolved(task, score_named("rmi"), PAPER, settings),
         "within_bounds": best_within(task, "cifar10"),
     }
 
@@ -162,12 +167,15 @@ def _mean(figures: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([one[name] for one in figures])), 4) for name in figures[0]}
 
 
-def rescored_agree(scores: Scores, data_dir: Path, seed: int) -> bool:
+def rescored(scores: Scores, data_dir: Path, seed: int) -> dict[str, Any]:
     """Train some cells again, drawn by the seed, and compare φ and loss with those of the file."""
     space, drawn_again = NasBench201(), drawn_keys(scores, seed)
     cells = {trained_key(space, cell): space.representative(cell) for cell in space.architectures()}
     found = scorer(data_dir).measure([cells[key] for key in drawn_again])
-    return agree(scores, {key: one.values for key, one in zip(drawn_again, found, strict=True)}, _AGREE_WITHIN)
+    if any(one.problem is not None for one in found):
+        return {"rescored_agree": False, "rescored_differences": None}
+    off = differences(scores, {key: one.values for key, one in zip(drawn_again, found, strict=True)})
+    return {"rescored_agree": max(off.values()) <= _AGREE_WITHIN, "rescored_differences": off}
 
 
 def main() -> None:
@@ -180,18 +188,19 @@ def main() -> None:
     parser.add_argument("--rescore-seed", type=int, default=0, help="draws the keys that are measured again")
     options = parser.parse_args()
     try:
-        scores = read_scores(options.scores)
+        scores = read_scores(options.scores, settings())
         found = run_all(options.data_dir, scores, range(options.seed, options.seed + options.runs))
-        agreed = rescored_agree(scores, options.data_dir, options.rescore_seed)
+        again = rescored(scores, options.data_dir, options.rescore_seed)
     except SearcherError as e:
         sys.exit(f"benchmarks.oracle: {e}")
-    settings = {
+    about = {
         "seeds": [options.seed, options.seed + options.runs - 1],
         "confidence": CONFIDENCE,
         "fitted_cells": FITTED_CELLS,
         "score": "fused",
+        "scores": settings(),
     }
-    print(json.dumps({"benchmark": "oracle", "settings": settings, "rescored_agree": agreed, **found}))
+    print(json.dumps({"benchmark": "oracle", "settings": about, "machine": describe_machine(), **again, **found}))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ The last line is one JSON object with
 
 * `speedup`: the loop's time for a candidate ÷ the evaluator's in its chosen setting;
 * `equal_work_speedup`: the same where the loop trains at the evaluator's N and batch for the evaluator's steps alone;
+  `equal_work_speedup_fp32` where the evaluator keeps to the loop's fp32, too;
 * `tau`: Kendall's τ-b of the evaluator's φ with true CIFAR-10 accuracy; `tau_reference`: of the loop's φ;
 * `delta_tau_low`: lower end of the paired 95% bootstrap interval of `tau` - `tau_reference`;
-* `tau_fused`: of the score `fused`;
+* `tau_fused`: of the score `fused`, and `fused_gain`, by how much that is above living parameters alone (paired);
 * `rescored_agree`: whether the five come out as kept, with `rescored`, how far they are off;
 * `scores`: τ with its interval for every score.
 """
@@ -23,8 +24,6 @@ The last line is one JSON object with
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import os
 import sys
@@ -42,8 +41,10 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe_machine
 from benchmarks.plain_loop import SETTINGS as LOOP_SETTINGS
 from benchmarks.plain_loop import THREADS, LoopScore, PlainLoop, judged_cells, read_scores
+from benchmarks.published_cells import Cells
 from benchmarks.score_all import CELLS_PER_STAGE, SETTINGS, scorer
 from searcher.errors import SearcherError
+from searcher.search.scores.batch_training import FP32
 from searcher.search.scores.correlation import correlation, correlation_difference
 from searcher.search.scores.counted import Counted
 from searcher.search.scores.joined import Joined
@@ -59,20 +60,6 @@ _RESCORED, _TIMES_EACH, _ROUNDS = 5, 4, 3
 # at this rate let that grow: between one and two threads φ moved by less than this.
 _AGREES_WITHIN = 0.05
 _SPACE = NasBench201()
-
-
-def accuracies(data_dir: Path) -> dict[str, float]:
-    """Return the CIFAR-10 test accuracy after 200 epochs, in percent, of every cell.
-
-    Raises:
-        SearcherError: the file cannot be read.
-    """
-    path = data_dir / "nasbench201_accuracy.csv.gz"
-    try:
-        with gzip.open(path, "rt") as file:
-            return {row["architecture"]: float(row["cifar10_test_200"]) for row in csv.DictReader(file)}
-    except OSError as e:
-        raise SearcherError(f"cannot read {path}: {e.strerror or e}") from e
 
 
 def measured_values(cells: Sequence[Architecture], data_dir: Path) -> list[Mapping[str, float]]:
@@ -99,12 +86,15 @@ def correlations(
     scored |= {"loop rmi": np.array([one.rmi for one in loop]), "loop rmi-loss": -np.array([one.loss for one in loop])}
     taus = {name: correlation(one, truth, np.random.default_rng(0)) for name, one in scored.items()}
     difference = correlation_difference(scored[RMI.name], scored["loop rmi"], truth, np.random.default_rng(0))
+    alone = scored[LIVE_PARAMETERS.name]
+    gain = correlation_difference(scored[FUSED.name], alone, truth, np.random.default_rng(0))
     return {
         "tau": taus[RMI.name].value,
         "tau_reference": taus["loop rmi"].value,
         "delta_tau_low": None if difference.interval is None else difference.interval[0],
         "delta_tau": asdict(difference),
         "tau_fused": taus[FUSED.name].value,
+        "fused_gain": asdict(gain),
         "scores": {name: asdict(one) for name, one in taus.items()},
     }
 
@@ -112,16 +102,20 @@ def correlations(
 def speeds(cells: Sequence[Architecture], data_dir: Path) -> tuple[dict[str, Any], list[LoopScore]]:
     """Time both roads on the same cells, in turn; and return the loop's full scores."""
     same = replace(LOOP_SETTINGS, steps=SETTINGS.steps, batch_size=SETTINGS.batch_size)
-    evaluator = scorer(data_dir)
+    evaluator, exact = scorer(data_dir, THREADS), scorer(data_dir, THREADS, FP32)
     loop, short_loop = PlainLoop(data_dir), PlainLoop(data_dir, CELLS_PER_STAGE, same)
     many = [cell for cell in cells for _ in range(_TIMES_EACH)]
-    rescored, seconds = list[LoopScore](), dict[str, list[float]](evaluator=[], loop=[], short_loop=[])
+    rescored, seconds = (
+        list[LoopScore](),
+        dict[str, list[float]](evaluator=[], evaluator_fp32=[], loop=[], short_loop=[]),
+    )
     list(evaluator.trajectories(cells[:2]))  # what is allocated once
     short_loop.score(cells[0])
     for turn in range(_ROUNDS):
-        start = time.perf_counter()
-        list(evaluator.trajectories(many))
-        seconds["evaluator"].append((time.perf_counter() - start) / len(many))
+        for name, road in (("evaluator", evaluator), ("evaluator_fp32", exact)):
+            start = time.perf_counter()
+            list(road.trajectories(many))
+            seconds[name].append((time.perf_counter() - start) / len(many))
         seconds["short_loop"].append(float(np.mean([short_loop.score(cell).seconds for cell in cells])))
         rescored += [loop.score(cell) for cell in cells[turn::_ROUNDS]]
     seconds["loop"] = [float(np.mean([one.seconds for one in rescored]))]
@@ -129,6 +123,7 @@ def speeds(cells: Sequence[Architecture], data_dir: Path) -> tuple[dict[str, Any
     return {
         "speedup": medians["loop"] / medians["evaluator"],
         "equal_work_speedup": medians["short_loop"] / medians["evaluator"],
+        "equal_work_speedup_fp32": medians["short_loop"] / medians["evaluator_fp32"],
         "seconds_per_candidate": {name: [round(one, 4) for one in values] for name, values in seconds.items()},
     }, rescored
 
@@ -149,18 +144,19 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["PROFILER_CACHE"] = cache  # nothing kept of an earlier run may answer
-            kept, cells, truth = read_scores(_KEPT), judged_cells(), accuracies(options.data_dir)
+            kept, cells, published = read_scores(_KEPT), judged_cells(), Cells.read(options.data_dir, ())
             if len(kept) != len(cells):
                 raise SearcherError(f"{_KEPT} holds {len(kept)} of {len(cells)} scores: run benchmarks.plain_loop")
             drawn = np.random.default_rng(options.rescore_seed).choice(len(cells), _RESCORED, replace=False)
             timed, rescored = speeds([cells[index] for index in drawn], options.data_dir)
-            known = np.array([truth[_SPACE.format(cell)] for cell in cells])
+            known = np.array([published.accuracy["cifar10"][published.row(cell)] for cell in cells])
             judged = correlations(measured_values(cells, options.data_dir), kept, known)
     except SearcherError as e:
         sys.exit(f"benchmarks.rmi: {e}")
     result = {
         "benchmark": "rmi",
         "settings": {
+            "threads": THREADS,
             "evaluator": {**asdict(SETTINGS), "cells_per_stage": CELLS_PER_STAGE},
             "loop": asdict(LOOP_SETTINGS),
             "fused": [part.name for part in FUSED.parts],

@@ -19,11 +19,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.machine import describe_machine
 from searcher.artifacts import replacing
@@ -41,13 +42,20 @@ CELLS_PER_STAGE = 5
 _AT_ONCE = 40
 
 
-def scorer(data_dir: Path) -> TrainedOnBatch:
-    """Return the measurer with the settings of the result file, on the public data set and reference."""
+def scorer(data_dir: Path, threads: int | None = None, precision: str = SETTINGS.precision) -> TrainedOnBatch:
+    """Return the measurer with the settings of the result file, on the public data set and reference.
+
+    Args:
+        data_dir: of the public data.
+        threads: candidates that are trained at once; None takes one for each processor.
+        precision: fp32, or that of the file.
+    """
     dataset = load_dataset(f"cifar10:{data_dir / 'cifar10_subset.npz'}")
     reference = load_reference(data_dir / "resnet20_cifar10.pt", dataset)
     batch = prepare_batch(reference, dataset, SETTINGS.batch_size, SETTINGS.seed)
     space = NasBench201(cells_per_stage=CELLS_PER_STAGE)
-    return TrainedOnBatch(space, batch, SETTINGS, len(os.sched_getaffinity(0)))
+    settings = replace(SETTINGS, precision=precision)
+    return TrainedOnBatch(space, batch, settings, threads or len(os.sched_getaffinity(0)))
 
 
 def all_representatives(space: NasBench201) -> tuple[Architecture, ...]:
@@ -87,6 +95,8 @@ def _score(partial: Path, data_dir: Path) -> Iterator[int]:
     cells = [cell for cell in all_representatives(space) if space.format(cell) not in done]
     measurer, count = scorer(data_dir), len(done)
     with partial.open("a", newline="") as file:
+        if file.tell() == 0:
+            file.write(_settings_line())
         writer = csv.DictWriter(file, _columns())
         for start in range(0, len(cells), _AT_ONCE):
             some = cells[start : start + _AT_ONCE]
@@ -104,7 +114,13 @@ def _partial_rows(partial: Path) -> list[dict[str, str]]:
     whole = [line for line in lines if line.endswith("\n")]
     if whole != lines:
         partial.write_text("".join(whole))  # the last line was torn
-    return list(csv.DictReader(whole, _columns()))
+    if whole and whole[0] != _settings_line():
+        raise SearcherError(f"{partial} was begun with other settings or another torch: remove it")
+    return list(csv.DictReader(whole[1:], _columns()))
+
+
+def _settings_line() -> str:
+    return f"#{json.dumps({**settings(), 'torch': torch.__version__})}\n"
 
 
 def _finish(partial: Path, output: Path) -> int:
@@ -115,6 +131,7 @@ def _finish(partial: Path, output: Path) -> int:
     about = {
         "command": "python -m benchmarks.score_all --data-dir DIR --output FILE",
         "settings": settings(),
+        "torch": torch.__version__,
         "machine": describe_machine(),
     }
     text = json.dumps({"about": about, "scores": scores}, separators=(",", ":"))

@@ -15,6 +15,7 @@ from searcher.search.evaluator import Evaluator, Rung, trained_key
 from searcher.search.evolution import EvolutionSettings, evolve
 from searcher.search.limits import Constraint, Limit
 from searcher.search.preference import DEB, preference_named, rank
+from searcher.search.scores.counted import Counted
 from searcher.search.scores.joined import measurer_of
 from searcher.search.scores.measuring import Measurer
 from searcher.search.scores.score import Score
@@ -110,10 +111,19 @@ def drawn_anywhere(task: Task, score: Score, architectures: int, seed: int) -> C
     return _chosen(task, evaluator, rank(evaluator.candidates, preference)[0])
 
 
-def most_parameters(task: Task) -> Chosen:
-    """Take the cell with the most parameters within the bounds, of equals the fastest."""
+def most_parameters(task: Task, living: bool = False) -> Chosen:
+    """Take the cell with the most parameters within the bounds, of equals the fastest.
+
+    Args:
+        task: what to solve.
+        living: leaves out those of edges that compute nothing of the output.
+    """
     within = _within(task)
-    counted = CountPrice(NasBench201(), PARAMETERS).costs(task.cells.genotypes[within])
+    if living:
+        cells = [task.cells.architecture(row) for row in within]
+        counted = np.array([one.values["live_parameters"] for one in Counted(NasBench201()).measure(cells)])
+    else:
+        counted = CountPrice(NasBench201(), PARAMETERS).costs(task.cells.genotypes[within])
     best = np.lexsort((task.bounds_ms[within], -counted))[0]
     return Chosen(int(within[best]), 0, len(within))
 

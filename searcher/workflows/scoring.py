@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from searcher.errors import BadInputError
 from searcher.search.evaluator import Rung
 from searcher.search.scores.batch import prepare_batch
-from searcher.search.scores.batch_training import RmiSettings
+from searcher.search.scores.batch_training import RmiSettings, Training
 from searcher.search.scores.counted import Counted
 from searcher.search.scores.joined import measurer_of
 from searcher.search.scores.kept import Kept
@@ -18,6 +18,7 @@ from searcher.search.scores.named_scores import FUSED
 from searcher.search.scores.score import Score
 from searcher.search.scores.trained_on_batch import TRAINED_NAMES, TrainedOnBatch
 from searcher.search.scores.zero_cost import ZERO_COST_NAMES, ZeroCost, ZeroCostSettings
+from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset
 from searcher.training.reference import Reference
@@ -140,8 +141,8 @@ def rungs_of(scoring: Scoring, space: NasBench201, dataset: ImageDataset | None,
         return Rungs((Rung(measurer_of(wanted, free)),), tuple(keepers))
     batch = prepare_batch(reference, dataset, scoring.rmi.batch_size, scoring.rmi.seed)
     scored = replace(space, cells_per_stage=scoring.cells_per_stage)
-    rungs = []
+    rungs, begun = [], (dict[Architecture, Training]() if scoring.halving else None)
     for steps, share in (*((rung.steps, rung.share) for rung in scoring.halving), (scoring.rmi.steps, 1.0)):
-        trained = TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=steps), scoring.threads)
+        trained = TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=steps), scoring.threads, begun)
         rungs.append(Rung(measurer_of(wanted, [*free, kept(trained)]), share))
     return Rungs(tuple(rungs), tuple(keepers))

@@ -14,9 +14,10 @@ from searcher.errors import BadInputError
 from searcher.networks.quick import PoolByConvolution, quick_network
 from searcher.networks.resnet import ResNet20
 from searcher.search.scores.batch import TrainingBatch, easiest_batch, prepare_batch
-from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory, train_on_batch
+from searcher.search.scores.batch_training import BF16, RmiSettings, Training, Trajectory
 from searcher.search.scores.cka import representation_mutual_information
 from searcher.search.scores.trained_on_batch import TrainedOnBatch, quickest_precision
+from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset
 from searcher.training.reference import Reference
@@ -79,15 +80,23 @@ def test_threads_and_company_change_nothing(batch: TrainingBatch) -> None:
     assert torch.get_num_threads() == 1
 
 
-def test_values_are_of_the_last_step_and_of_the_mean(batch: TrainingBatch) -> None:
+def test_values_are_of_the_last_step(batch: TrainingBatch) -> None:
     went = trajectory(batch, QUICK)
     (found,) = TrainedOnBatch(SPACE, batch, QUICK, 1).measure([SPACE.parse(CELL)])
-    assert found.values == {
-        "rmi": went.rmi[-1],
-        "loss": went.loss[-1],
-        "mean_rmi": pytest.approx(sum(went.rmi) / 4),
-        "mean_loss": pytest.approx(sum(went.loss) / 4),
-    }
+    assert found.values == {"rmi": went.rmi[-1], "loss": went.loss[-1]}
+
+
+def test_a_training_that_goes_on_is_the_longer_one(batch: TrainingBatch) -> None:
+    cells = [SPACE.representative(SPACE.parse(text)) for text in (CELL, *OTHERS)]
+    begun: dict[Architecture, Training] = {}
+    low, high = (TrainedOnBatch(SPACE, batch, replace(QUICK, steps=steps), 2, begun) for steps in (1, 3))
+    assert low.measure(cells) == TrainedOnBatch(SPACE, batch, replace(QUICK, steps=1), 1).measure(cells)
+    begun_networks = set(map(id, begun.values()))
+    assert high.measure(cells[:2]) == TrainedOnBatch(SPACE, batch, QUICK, 1).measure(cells[:2])
+    assert set(map(id, begun.values())) == begun_networks  # none was begun anew
+    assert sorted(training.steps for training in begun.values()) == [1, 1, 3, 3]
+    low.measure(cells[3:])
+    assert [training.steps for training in begun.values()] == [1]  # nobody goes on with those of another generation
 
 
 def test_cells_that_compute_the_same_have_one_score(batch: TrainingBatch) -> None:
@@ -195,7 +204,7 @@ def test_a_training_ends_where_it_overflows(batch: TrainingBatch) -> None:
     network = quick_network(SPACE, SPACE.parse(CELL), 0)
     with torch.no_grad():
         network.head.linear.weight.fill_(math.inf)
-    went = train_on_batch(network, batch, QUICK)
+    went = Training(network, batch, QUICK).go_on(QUICK.steps)
     assert went.steps == 0
     assert not went.finite
 

@@ -83,30 +83,44 @@ class Trajectory:
         return math.isfinite(self.loss[-1])
 
 
-def train_on_batch(network: NasBench201Network, batch: TrainingBatch, settings: RmiSettings) -> Trajectory:
-    """Train a network in place; the same weights give the same answer on any number of processors.
+class Training:
+    """A training that can go on: to n steps by way of fewer it is, bit for bit, the training of n steps."""
 
-    A training whose loss is no longer finite ends there, as its trajectory does.
-    """
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    rmis, losses = list[float](), list[float]()
-    for step in range(settings.steps + 1):
-        last = step == settings.steps
-        with torch.set_grad_enabled(not last):
-            rmi, loss = _rmi_and_loss(network, batch, settings)
-        rmis.append(rmi.item())
-        losses.append(loss.item())
-        if last or not math.isfinite(losses[-1]):
-            break
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    return Trajectory(tuple(rmis), tuple(losses))
+    def __init__(self, network: NasBench201Network, batch: TrainingBatch, settings: RmiSettings) -> None:
+        """Begin with the network's first weights; `settings.steps` plays no part."""
+        self._network = network
+        self._batch = batch
+        self._settings = settings
+        self._rmis, self._losses = list[float](), list[float]()
+        self._optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done."""
+        return max(0, len(self._rmis) - 1)
+
+    def go_on(self, steps: int) -> Trajectory:
+        """Train until so many steps are done in all, and return how all of it went.
+
+        A training whose loss is no longer finite ends there, as its trajectory does.
+        """
+        for step in range(self.steps, steps + 1):
+            last = step == steps
+            with torch.set_grad_enabled(not last):
+                rmi, loss = _rmi_and_loss(self._network, self._batch, self._settings)
+            # What stood last was looked at without a gradient, and is looked at again.
+            self._rmis[step:], self._losses[step:] = [rmi.item()], [loss.item()]
+            if last or not math.isfinite(self._losses[-1]):
+                break
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+        return Trajectory(tuple(self._rmis), tuple(self._losses))
 
 
 def _rmi_and_loss(network: NasBench201Network, batch: TrainingBatch, settings: RmiSettings) -> tuple[Tensor, Tensor]:

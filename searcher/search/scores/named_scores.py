@@ -45,19 +45,23 @@ class FusedScore:
     Ranks need no common unit, and no part can outweigh the others by its spread.
 
     Attributes:
-        parts: the scores, all weighing the same.
+        parts: the scores.
         name: of the fused score.
+        weights: one for each part; none weighs all the same.
 
     Raises:
-        BadInputError: there are no parts.
+        BadInputError: there are no parts, or the weights are not one for each, or not positive.
     """
 
     parts: tuple[Score, ...]
     name: str = "fused"
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.parts:
             raise BadInputError(f"the score {self.name} needs at least one part")
+        if self.weights and (len(self.weights) != len(self.parts) or not min(self.weights) > 0):
+            raise BadInputError(f"the score {self.name} takes a positive weight for each part, not {self.weights}")
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -70,8 +74,8 @@ class FusedScore:
         Where all parts agree that nobody is better, all have (n + 1) ÷ 2n.
         """
         ranks = np.array([stats.rankdata(part.scores(measured)) for part in self.parts])
-        averages: NDArray[np.float64] = ranks.mean(axis=0) / max(1, len(measured))
-        return averages
+        averages: NDArray[np.float64] = np.average(ranks, axis=0, weights=self.weights or None)
+        return averages / max(1, len(measured))
 
 
 RMI = ValueScore("rmi", "rmi")

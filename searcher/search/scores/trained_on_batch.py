@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,12 +13,12 @@ import torch
 from searcher.errors import BadInputError
 from searcher.networks.quick import quick_network
 from searcher.search.scores.batch import TrainingBatch
-from searcher.search.scores.batch_training import BF16, FP32, RmiSettings, Trajectory, train_on_batch
+from searcher.search.scores.batch_training import BF16, FP32, RmiSettings, Training, Trajectory
 from searcher.search.scores.measuring import Measured
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 
-TRAINED_NAMES = ("rmi", "loss", "mean_rmi", "mean_loss")
+TRAINED_NAMES = ("rmi", "loss")
 
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
@@ -32,7 +31,14 @@ class TrainedOnBatch:
     does not depend on how many processors there are.
     """
 
-    def __init__(self, space: NasBench201, batch: TrainingBatch, settings: RmiSettings, threads: int) -> None:
+    def __init__(
+        self,
+        space: NasBench201,
+        batch: TrainingBatch,
+        settings: RmiSettings,
+        threads: int,
+        begun: dict[Architecture, Training] | None = None,
+    ) -> None:
         """Take what all candidates share.
 
         Args:
@@ -40,6 +46,9 @@ class TrainedOnBatch:
             batch: of as many images as the settings say.
             settings: of the training.
             threads: networks that are trained at once.
+            begun: trainings that another measurer of the same space, batch and settings has begun, but for the number
+                of steps; those found here go on instead of beginning anew, and those done here are left here. The
+                answers are the same. None leaves nothing.
 
         Raises:
             BadInputError: space and batch do not agree in classes, or there is no thread to train with.
@@ -52,10 +61,11 @@ class TrainedOnBatch:
         self._batch = batch
         self._settings = settings
         self._threads = threads
+        self._begun = begun
 
     @property
     def names(self) -> tuple[str, ...]:
-        """φ and loss after the last step, and their means over all steps and the beginning."""
+        """φ and loss after the last step."""
         return TRAINED_NAMES
 
     @property
@@ -77,12 +87,26 @@ class TrainedOnBatch:
 
     def trajectories(self, architectures: Sequence[Architecture]) -> Iterator[Trajectory]:
         """Yield how each training went, in the order of the architectures."""
+        self._forget()
         with _one_thread_a_network(), ThreadPoolExecutor(self._threads) as pool:
             yield from pool.map(self._train, architectures)
 
+    def _forget(self) -> None:
+        """Drop the trainings that have come as far as this one goes: what was let go on of them has gone on."""
+        begun = {} if self._begun is None else self._begun
+        for architecture in [one for one, training in begun.items() if training.steps >= self._settings.steps]:
+            del begun[architecture]
+
     def _train(self, architecture: Architecture) -> Trajectory:
-        network = quick_network(self._space, self._space.representative(architecture), self._settings.seed)
-        return train_on_batch(network, self._batch, self._settings)
+        trained = self._space.representative(architecture)
+        training = None if self._begun is None else self._begun.pop(trained, None)
+        if training is None:
+            network = quick_network(self._space, trained, self._settings.seed)
+            training = Training(network, self._batch, self._settings)
+        trajectory = training.go_on(self._settings.steps)
+        if self._begun is not None:
+            self._begun[trained] = training
+        return trajectory
 
     def _measured(self, trajectory: Trajectory) -> Measured:
         if not trajectory.finite:
@@ -95,8 +119,7 @@ def values_of(trajectory: Trajectory) -> dict[str, float]:
     """Return the values by name of a training; none where it diverged."""
     if not trajectory.finite:
         return {}
-    means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
-    return {"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means}
+    return {"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1]}
 
 
 def quickest_precision() -> str:
