@@ -22,6 +22,9 @@ from searcher.spaces.nasbench201 import NasBench201
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
 
+# φ and loss after the last step, and their means over all steps and the beginning.
+NAMES = ("rmi", "loss", "mean_rmi", "mean_loss")
+
 
 class TrainedOnBatch:
     """Trains candidates on a CPU, several at once, each on one processor; implements `Measurer`.
@@ -42,8 +45,7 @@ class TrainedOnBatch:
         Raises:
             BadInputError: space and batch do not agree in classes, or there is no thread to train with.
         """
-        if space.classes != batch.classes:
-            raise BadInputError(f"the space has {space.classes} classes, the data set {batch.classes}")
+        require_classes(space, batch)
         if threads < 1:
             raise BadInputError(f"candidates cannot be trained on {threads} threads")
         self._space = space
@@ -54,7 +56,7 @@ class TrainedOnBatch:
     @property
     def names(self) -> tuple[str, ...]:
         """φ and loss after the last step, and their means over all steps and the beginning."""
-        return ("rmi", "loss", "mean_rmi", "mean_loss")
+        return NAMES
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -71,7 +73,7 @@ class TrainedOnBatch:
 
     def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
         """Train all of them, in their order."""
-        return [self._measured(one) for one in self.trajectories(architectures)]
+        return [measured(one, self._settings) for one in self.trajectories(architectures)]
 
     def trajectories(self, architectures: Sequence[Architecture]) -> Iterator[Trajectory]:
         """Yield how each training went, in the order of the architectures."""
@@ -82,12 +84,24 @@ class TrainedOnBatch:
         network = quick_network(self._space, self._space.representative(architecture), self._settings.seed)
         return train_on_batch(network, self._batch, self._settings)
 
-    def _measured(self, trajectory: Trajectory) -> Measured:
-        if not trajectory.finite:
-            rate = self._settings.learning_rate
-            return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
-        means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
-        return Measured({"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means})
+
+def measured(trajectory: Trajectory, settings: RmiSettings) -> Measured:
+    """Return the values of `NAMES`, or that the training diverged."""
+    if not trajectory.finite:
+        rate = settings.learning_rate
+        return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
+    means = {"mean_rmi": fmean(trajectory.rmi), "mean_loss": fmean(trajectory.loss)}
+    return Measured({"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1], **means})
+
+
+def require_classes(space: NasBench201, batch: TrainingBatch) -> None:
+    """Refuse a batch of other classes than the space's.
+
+    Raises:
+        BadInputError: they do not agree.
+    """
+    if space.classes != batch.classes:
+        raise BadInputError(f"the space has {space.classes} classes, the data set {batch.classes}")
 
 
 def quickest_precision() -> str:
