@@ -16,23 +16,23 @@ _WORKSPACE, _FIXED = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 def deterministic() -> Iterator[None]:
     """Use algorithms alone that give the same again, chosen without trial, and whole fp32 instead of TF32.
 
-    Where torch has no such algorithm it raises a RuntimeError. Everything is as before afterwards, but for cuBLAS, which
+    Where torch has no such algorithm it raises a RuntimeError. Everything is as before afterwards, but for cuBLAS: it
     reads its setting once and keeps it.
     """
     workspace = os.environ.get(_WORKSPACE)
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     precision = torch.get_float32_matmul_precision()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # of its module's class
     os.environ[_WORKSPACE] = workspace or _FIXED
     try:
         torch.use_deterministic_algorithms(True)
         torch.set_float32_matmul_precision("highest")
         # Nothing here reads memory before it is written, so that filling it would be work for nothing.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # as above
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined] # as above
         torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(strict, warn_only=warns)
         if workspace is None:

@@ -100,10 +100,10 @@ class GroupTraining:
 def _captured(training: GroupTraining) -> Callable[[], tuple[Tensor, Tensor]] | None:
     """Record a step; return a function that replays it, or None where it cannot be recorded.
 
-    As torch's documentation prescribes (CUDA semantics, "whole-network capture"): some steps on a side stream first, then
-    no gradients, so that the recorded step makes its own in the graph's memory.
+    As torch's documentation prescribes (CUDA semantics, "whole-network capture"): some steps on a side stream first,
+    then no gradients, so that the recorded step makes its own in the graph's memory.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch's own
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         training.warm_up()

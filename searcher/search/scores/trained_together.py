@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -120,7 +122,7 @@ class TrainedTogether:
         """
         trained = [self._space.representative(one) for one in architectures]
         found: dict[Architecture, Trajectory] = {}
-        with deterministic():
+        with deterministic(), _chosen(self._batch.images.device):
             for some in _evenly(sorted(set(trained), key=lambda one: one.genotype), self._together.group):
                 found |= zip(some, self._train(some), strict=True)
                 if len(some) > 1:
@@ -129,10 +131,11 @@ class TrainedTogether:
 
     def _train(self, architectures: Sequence[Architecture]) -> list[Trajectory]:
         together = self._together
-        network = GroupedNetwork(self._space, architectures, self._settings.seed).to(together.device)
+        network = GroupedNetwork(self._space, architectures, self._settings.seed)
         if together.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs lack it
         try:
+            network.to(together.device)
             return GroupTraining(network, self._batch, self._settings).train(together.capture)
         except torch.OutOfMemoryError as e:
             count = len(architectures)
@@ -165,7 +168,7 @@ def _evenly(architectures: Sequence[Architecture], most: int) -> Iterator[Sequen
     """Yield as few groups as `most` allows, of sizes that differ by one at most."""
     count = -(-len(architectures) // most)
     bounds = [number * len(architectures) // count for number in range(count)] + [len(architectures)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         yield architectures[start:end]
 
 
@@ -183,8 +186,13 @@ def _moved(batch: TrainingBatch, together: Together) -> TrainingBatch:
 def _told(device: torch.device) -> dict[str, str | int | None]:
     if device.type == _CPU:
         return {"device": _CPU, "instructions": torch.backends.cpu.get_cpu_capability()}
-    name = torch.cuda.get_device_name(device)
-    return {"device": name, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call] # torch's own
+    return {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "cudnn": cudnn}
+
+
+def _chosen(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the one whose streams are the current ones."""
+    return torch.cuda.device(device) if device.type == _CUDA else nullcontext()
 
 
 def _require_device(name: str) -> None:
