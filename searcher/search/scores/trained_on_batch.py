@@ -23,6 +23,8 @@ TRAINED_NAMES = ("rmi", "loss")
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
 
+# φ and loss after the last step, and their means over all steps and the beginning.
+
 
 class TrainedOnBatch:
     """Trains candidates on a CPU, several at once, each on one processor; implements `Measurer`.
@@ -53,8 +55,7 @@ class TrainedOnBatch:
         Raises:
             BadInputError: space and batch do not agree in classes, or there is no thread to train with.
         """
-        if space.classes != batch.classes:
-            raise BadInputError(f"the space has {space.classes} classes, the data set {batch.classes}")
+        require_classes(space, batch)
         if threads < 1:
             raise BadInputError(f"candidates cannot be trained on {threads} threads")
         self._space = space
@@ -83,7 +84,7 @@ class TrainedOnBatch:
 
     def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
         """Train all of them, in their order."""
-        return [self._measured(one) for one in self.trajectories(architectures)]
+        return [measured(one, self._settings) for one in self.trajectories(architectures)]
 
     def trajectories(self, architectures: Sequence[Architecture]) -> Iterator[Trajectory]:
         """Yield how each training went, in the order of the architectures."""
@@ -108,11 +109,13 @@ class TrainedOnBatch:
             self._begun[trained] = training
         return trajectory
 
-    def _measured(self, trajectory: Trajectory) -> Measured:
-        if not trajectory.finite:
-            rate = self._settings.learning_rate
-            return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
-        return Measured(values_of(trajectory))
+
+def measured(trajectory: Trajectory, settings: RmiSettings) -> Measured:
+    """Return the values of `TRAINED_NAMES`, or that the training diverged."""
+    if not trajectory.finite:
+        rate = settings.learning_rate
+        return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
+    return Measured(values_of(trajectory))
 
 
 def values_of(trajectory: Trajectory) -> dict[str, float]:
@@ -120,6 +123,16 @@ def values_of(trajectory: Trajectory) -> dict[str, float]:
     if not trajectory.finite:
         return {}
     return {"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1]}
+
+
+def require_classes(space: NasBench201, batch: TrainingBatch) -> None:
+    """Refuse a batch of other classes than the space's.
+
+    Raises:
+        BadInputError: they do not agree.
+    """
+    if space.classes != batch.classes:
+        raise BadInputError(f"the space has {space.classes} classes, the data set {batch.classes}")
 
 
 def quickest_precision() -> str:
