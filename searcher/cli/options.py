@@ -156,14 +156,14 @@ def placed(
         raise BadInputError(str(e)) from e
 
 
-def require_other_file(out: Path, source: Path) -> None:
-    """Refuse an output that would replace the command's own input.
+def require_other_file(out: Path, source: Path, option: str = "--out") -> None:
+    """Refuse an output, given by an option, that would replace the command's own input.
 
     Raises:
         BadInputError: both are one file.
     """
     if out.exists() and source.exists() and out.samefile(source):
-        raise BadInputError(f"--out {out} would replace the input of that name")
+        raise BadInputError(f"{option} {out} would replace the input of that name")
 
 
 def require_positive(name: str, value: float | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from searcher.search.scores.batch_training import RmiSettings
+from searcher.search.scores.batch_training import BF16, RmiSettings
 from searcher.search.scores.trained_on_batch import quickest_precision
 from searcher.workflows.scoring import Halving
 
@@ -16,7 +16,7 @@ ScoreName = Annotated[
     typer.Option(
         "--score",
         help="What is maximised: rmi (with --penalty paper and --steps 100 it is HW-EvRSNAS), rmi-loss, synflow, "
-        "naswot, parameters, flops, or fused, the mean rank by rmi and by parameters.",
+        "naswot, parameters, flops, or fused, the mean rank by rmi and by living parameters.",
     ),
 ]
 Cells = Annotated[int, typer.Option("--score-cells", min=1, help="Cells per stage of the networks that are trained.")]
@@ -36,6 +36,9 @@ Precision = Annotated[
         "--score-precision", help="Train in fp32 or bf16; none takes bf16 where the processor computes in it."
     ),
 ]
+ScoreDevice = Annotated[
+    str, typer.Option("--score-device", help="Train on cpu, or on a GPU: cuda or cuda:1, as torch names it.")
+]
 Keep = Annotated[
     bool,
     typer.Option(
@@ -45,13 +48,14 @@ Keep = Annotated[
 ]
 
 
-def rmi_settings(steps: int, batch_size: int, seed: int, precision: str | None) -> RmiSettings:
-    """Return how candidates are trained.
+def rmi_settings(steps: int, batch_size: int, seed: int, precision: str | None, device: str) -> RmiSettings:
+    """Return how candidates are trained, in the quickest precision of the device where none is given.
 
     Raises:
         BadInputError: a value is out of its range.
     """
-    return RmiSettings(steps=steps, batch_size=batch_size, seed=seed, precision=precision or quickest_precision())
+    quickest = quickest_precision() if device == "cpu" else BF16
+    return RmiSettings(steps=steps, batch_size=batch_size, seed=seed, precision=precision or quickest)
 
 
 def rungs(texts: Sequence[str] | None) -> tuple[Halving, ...]:

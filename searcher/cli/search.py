@@ -66,6 +66,7 @@ def command(
     halving: scores.Halvings = None,
     batch_size: scores.BatchSize = _SCORING.rmi.batch_size,
     score_precision: scores.Precision = None,
+    score_device: scores.ScoreDevice = "cpu",
     keep_scores: scores.Keep = True,
     population: Annotated[int, typer.Option(min=2, help="Architectures in a generation.")] = _EVOLUTION.population,
     generations: Annotated[int, typer.Option(min=0, help="Generations after the first.")] = _EVOLUTION.generations,
@@ -127,7 +128,8 @@ def command(
         written = out.with_name("verification.json") if verification is None else verification
         if written.absolute() == out.absolute():
             raise BadInputError(f"--out and --verification are one file, {out}: give them two names")
-        options.require_other_file(written, source)
+        for given in (source, *(Path(one.source) for one in limits if one.source is not None)):
+            options.require_other_file(written, given, "--verification")
         measured = (precision, rounds, samples)
         measuring = loop.loop_settings(table, there, written, verify_top, verify_rounds, verify_budget_s, measured)
     request = SearchRequest(
@@ -135,9 +137,10 @@ def command(
         scoring=Scoring(
             score=score_named(score),
             cells_per_stage=score_cells,
-            rmi=scores.rmi_settings(steps, batch_size, seed, score_precision),
+            rmi=scores.rmi_settings(steps, batch_size, seed, score_precision, score_device),
             halving=scores.rungs(halving),
             keeps=keep_scores,
+            device=score_device,
         ),
         table=table,
         limit_ms=max_latency_ms,

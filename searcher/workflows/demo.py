@@ -40,7 +40,7 @@ _PROFILE_SHARE, _REFERENCE_SHARE, _VERIFY_SHARE = 0.2, 0.33, 0.12
 _DATA = "digits"
 _SCORE_CELLS = 5
 _POPULATION = 20
-_PROBE_STEPS, _PROBED_ARCHITECTURES = 1, 6
+_PROBE_STEPS, _PROBED_ARCHITECTURES = 4, 6
 _FEWEST_STEPS, _MOST_STEPS = 2, 6
 # New genotypes that a generation of 20 brings once the first one is trained, measured on this space.
 _NEW_PER_GENERATION = 6
@@ -116,8 +116,7 @@ def affordable_steps(seconds: float, step_s: float) -> int:
         step_s: duration of one training step.
     """
     trainings = _POPULATION + _NEW_PER_GENERATION * _WANTED_GENERATIONS
-    # A training of n steps looks at the batch n + 1 times.
-    return max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s)) - 1))
+    return max(_FEWEST_STEPS, min(_MOST_STEPS, int(seconds / (trainings * step_s))))
 
 
 def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
@@ -131,7 +130,7 @@ def _seconds_per_step(reference: Reference, dataset: ImageDataset) -> float:
     measurer.measure(drawn[:1])
     start = time.perf_counter()
     measurer.measure(drawn[1:])
-    return (time.perf_counter() - start) / _PROBED_ARCHITECTURES / (_PROBE_STEPS + 1)
+    return (time.perf_counter() - start) / _PROBED_ARCHITECTURES / _PROBE_STEPS
 
 
 def _rmi_settings(steps: int, seed: int) -> RmiSettings:

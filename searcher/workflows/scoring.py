@@ -16,7 +16,8 @@ from searcher.search.scores.kept import Kept
 from searcher.search.scores.measuring import Measurer
 from searcher.search.scores.named_scores import FUSED
 from searcher.search.scores.score import Score
-from searcher.search.scores.trained_on_batch import TRAINED_NAMES, TrainedOnBatch
+from searcher.search.scores.trained_on_batch import TRAINED_NAMES
+from searcher.search.scores.trained_together import measurer_on
 from searcher.search.scores.zero_cost import ZERO_COST_NAMES, ZeroCost, ZeroCostSettings
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
@@ -70,7 +71,8 @@ class Scoring:
         rmi: of the training at the last rung.
         halving: the rungs before it, in their order; none trains every candidate in full.
         keeps: whether what is measured is kept for later searches, in the cache folder.
-        threads: networks that are trained at once.
+        threads: networks that are trained at once on a CPU.
+        device: that trains them, as torch names it: cpu, cuda or cuda:1.
     """
 
     score: Score = FUSED
@@ -79,6 +81,7 @@ class Scoring:
     halving: tuple[Halving, ...] = ()
     keeps: bool = True
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse rungs that do not rise.
@@ -109,6 +112,11 @@ class Rungs:
 
     rungs: tuple[Rung, ...]
     keepers: tuple[Kept, ...]
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what was measured could not be kept or found again; None if it could."""
+        return next((one.trouble for one in self.keepers if one.trouble is not None), None)
 
     @property
     def cached(self) -> int:
@@ -143,6 +151,7 @@ def rungs_of(scoring: Scoring, space: NasBench201, dataset: ImageDataset | None,
     scored = replace(space, cells_per_stage=scoring.cells_per_stage)
     rungs, begun = [], (dict[Architecture, Training]() if scoring.halving else None)
     for steps, share in (*((rung.steps, rung.share) for rung in scoring.halving), (scoring.rmi.steps, 1.0)):
-        trained = TrainedOnBatch(scored, batch, replace(scoring.rmi, steps=steps), scoring.threads, begun)
+        settings = replace(scoring.rmi, steps=steps)
+        trained = measurer_on(scoring.device, scored, batch, settings, scoring.threads, begun)
         rungs.append(Rung(measurer_of(wanted, [*free, kept(trained)]), share))
     return Rungs(tuple(rungs), tuple(keepers))

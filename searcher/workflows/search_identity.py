@@ -27,7 +27,7 @@ def search_identity(
     wanted: Sequence[WantedLimit],
     constraints: Sequence[Constraint],
     kept_by: str,
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     reference: Reference | None,
     score: Score,
     rungs: Sequence[Rung],
@@ -40,7 +40,7 @@ def search_identity(
         wanted: the limits, with their prices.
         constraints: the same limits, priced.
         kept_by: how limits are kept.
-        dataset: that the score is measured on.
+        dataset: that the score is measured on; None where it looks at no images.
         reference: that the score is measured against; None where it takes none.
         score: what is maximised.
         rungs: what measures for it.
@@ -53,7 +53,7 @@ def search_identity(
             for asked, one in zip(wanted, constraints, strict=True)
         ],
         "constraint": kept_by,
-        "data": {"name": dataset.name, "fingerprint": fingerprint(dataset)},
+        "data": None if dataset is None else {"name": dataset.name, "fingerprint": fingerprint(dataset)},
         "reference_sha256": None if reference is None else reference.sha256,
         "score": score.name,
         "rungs": [{"measurer": dict(rung.measurer.identity), "keep": rung.keep} for rung in rungs],

@@ -112,9 +112,11 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     constraints = constraints_of(request.space, request.wanted, request.confidence, genotypes)
     ranges = require_possible(request.space, constraints, genotypes)
     yield Progress("price the space", 1, 1, _range_note(constraints, ranges))
-    dataset = load_dataset(request.data)
     scoring, score = request.scoring, request.scoring.score
-    reference = (yield from prepare_reference(dataset, request.reference)) if scoring.trains else None
+    dataset = load_dataset(request.data) if scoring.looks_at_images else None
+    reference = None
+    if dataset is not None and scoring.trains:
+        reference = yield from prepare_reference(dataset, request.reference)
     screens = request.constraint != PAPER
     prepared = rungs_of(scoring, request.space, dataset, reference)
     found = (constraints, request.constraint, dataset, reference, score, prepared.rungs, request.evolution)
@@ -130,6 +132,8 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     run = SearchRun(evaluator, journal, account, request.deadline_s, lambda: prepared.cached)
     history = yield from run.follow(generations, request.evolution.generations + 1)
     journal.finish()
+    if prepared.trouble is not None:
+        yield Progress("search", 1, 1, prepared.trouble)
     candidates = rank(evaluator.candidates, preference)
     if not any(candidate.feasible for candidate in candidates):
         raise SearcherError(_nothing_found(candidates, constraints))
@@ -153,13 +157,13 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
 
 
 def _settings(
-    request: SearchRequest, dataset: ImageDataset, reference: Reference | None, constraints: Sequence[Constraint]
+    request: SearchRequest, dataset: ImageDataset | None, reference: Reference | None, constraints: Sequence[Constraint]
 ) -> dict[str, Any]:
     return {
         "rmi": dataclasses.asdict(request.scoring.rmi) if request.scoring.trains else None,
         "halving": [dataclasses.asdict(rung) for rung in request.scoring.halving],
         "evolution": dataclasses.asdict(request.evolution),
-        "data": dataset.name,
+        "data": None if dataset is None else dataset.name,
         "reference_accuracy_pct": None if reference is None else reference.test_accuracy,
         "reference_sha256": None if reference is None else reference.sha256,
         "calibrated": isinstance(request.table, Calibration),

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from searcher.errors import BadInputError
 from searcher.search.scores.cka import centred_gram
+from searcher.search.scores.threads import one_thread
 from searcher.training.datasets import ImageDataset, fingerprint
 from searcher.training.reference import Reference
 
@@ -48,8 +49,8 @@ def prepare_batch(reference: Reference, dataset: ImageDataset, batch_size: int, 
     Raises:
         BadInputError: the data set has fewer training images than one batch.
     """
-    images, labels = easiest_batch(reference, dataset, batch_size, torch.Generator().manual_seed(seed))
-    with torch.no_grad():
+    with one_thread(), torch.no_grad():
+        images, labels = easiest_batch(reference, dataset, batch_size, torch.Generator().manual_seed(seed))
         grams = tuple(centred_gram(feature) for feature in reference.model.features(images))
     identity: dict[str, str | int] = {
         "data": fingerprint(dataset),

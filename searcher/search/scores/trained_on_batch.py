@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +14,7 @@ from searcher.networks.quick import quick_network
 from searcher.search.scores.batch import TrainingBatch
 from searcher.search.scores.batch_training import BF16, FP32, RmiSettings, Training, Trajectory
 from searcher.search.scores.measuring import Measured
+from searcher.search.scores.threads import one_thread
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 
@@ -89,7 +89,7 @@ class TrainedOnBatch:
     def trajectories(self, architectures: Sequence[Architecture]) -> Iterator[Trajectory]:
         """Yield how each training went, in the order of the architectures."""
         self._forget()
-        with _one_thread_a_network(), ThreadPoolExecutor(self._threads) as pool:
+        with one_thread(), ThreadPoolExecutor(self._threads) as pool:
             yield from pool.map(self._train, architectures)
 
     def _forget(self) -> None:
@@ -139,13 +139,3 @@ def quickest_precision() -> str:
     """Return bf16 where this processor multiplies in it, else fp32."""
     capabilities = torch.cpu.get_capabilities()
     return BF16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else FP32
-
-
-@contextmanager
-def _one_thread_a_network() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

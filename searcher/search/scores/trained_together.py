@@ -13,7 +13,7 @@ import torch
 from searcher.errors import BadInputError, SearcherError
 from searcher.networks.grouped import GroupedNetwork
 from searcher.search.scores.batch import TrainingBatch
-from searcher.search.scores.batch_training import RmiSettings, Trajectory
+from searcher.search.scores.batch_training import RmiSettings, Training, Trajectory
 from searcher.search.scores.deterministic import deterministic
 from searcher.search.scores.group_training import GroupTraining
 from searcher.search.scores.measuring import Measured
@@ -145,7 +145,12 @@ class TrainedTogether:
 
 
 def measurer_on(
-    device: str, space: NasBench201, batch: TrainingBatch, settings: RmiSettings, threads: int
+    device: str,
+    space: NasBench201,
+    batch: TrainingBatch,
+    settings: RmiSettings,
+    threads: int,
+    begun: dict[Architecture, Training] | None = None,
 ) -> TrainedOnBatch | TrainedTogether:
     """Return what trains candidates best on a device.
 
@@ -155,12 +160,13 @@ def measurer_on(
         batch: of as many images as the settings say.
         settings: of the training.
         threads: networks that are trained at once on a CPU.
+        begun: trainings that go on, of `TrainedOnBatch`; a GPU begins all anew.
 
     Raises:
         BadInputError: there is no such device here, or what the measurers refuse.
     """
     if device == _CPU:
-        return TrainedOnBatch(space, batch, settings, threads)
+        return TrainedOnBatch(space, batch, settings, threads, begun)
     return TrainedTogether(space, batch, settings, Together(device))
 
 

@@ -24,6 +24,7 @@ from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import Cell, NasBench201Network
 from searcher.search.scores.measuring import Measured
+from searcher.search.scores.threads import one_thread
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset, fingerprint
@@ -98,12 +99,14 @@ class ZeroCost:
             "space": repr(self._space),
             "data": self._fingerprint,
             "torch": str(torch.__version__),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
             **asdict(self._settings),
         }
 
     def measure(self, architectures: Sequence[Architecture]) -> list[Measured]:
         """Return the proxies of each architecture, in their order, from the network trained for its `score_key`."""
-        return [self._measure(self._space.representative(architecture)) for architecture in architectures]
+        with one_thread():
+            return [self._measure(self._space.representative(architecture)) for architecture in architectures]
 
     def _measure(self, architecture: Architecture) -> Measured:
         network = NasBench201Network(self._space, architecture)
