@@ -205,7 +205,7 @@ def test_kept_scores_are_read_and_must_be_whole(telling: Scores, tmp_path: Path)
 
 def test_what_diverged_is_a_problem_of_the_key(cells: Cells, telling: Scores) -> None:
     cell = cells.architecture(1)
-    key = SPACE.score_key(cell)
+    key = trained_key(SPACE, cell)
     kept = KeptScores({**telling, key: {}})
     diverged, fine = kept.measure([cell, cells.architecture(2)])
     assert diverged.problem == "its training diverged"

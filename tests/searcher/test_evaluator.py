@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from searcher.errors import BadInputError
-from searcher.search.evaluator import DISCONNECTED, Evaluator, Rung
+from searcher.search.evaluator import DISCONNECTED, Evaluator, Rung, trained_key
 from searcher.search.preference import debs, rank
 from searcher.spaces.architecture import Architecture
 from tests.searcher.search_parts import NOTHING, SPACE, Known, Ranks, Worth, convolutions, latency_limit
@@ -24,13 +24,13 @@ def evaluator(*measurers: Known, limit_ms: float = 100.0, keep: float = 1.0, scr
 
 
 def cells(count: int, seed: int = 0) -> list[Architecture]:
-    """Connected cells, no two of one score key."""
+    """Connected cells, no two of which train alike."""
     generator = np.random.default_rng(seed)
     found: dict[str, Architecture] = {}
     while len(found) < count:
         one = SPACE.sample(generator)
         if SPACE.is_connected(one):
-            found.setdefault(SPACE.score_key(one), one)
+            found.setdefault(trained_key(SPACE, one), one)
     return list(found.values())
 
 

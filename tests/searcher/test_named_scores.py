@@ -25,13 +25,16 @@ from tests.searcher.measurers import FakeMeasurer
 
 SPACE = NasBench201()
 CELLS = [
-    SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"),
-    SPACE.parse("|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"),
+    SPACE.representative(SPACE.parse(text))
+    for text in (
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|",
+        "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|",
+    )
 ]
 MEASURED = [
     {"rmi": 2.0, "loss": 0.9, "live_parameters": 70.0, "parameters": 90.0, "macs": 5.0, "synflow": 3.0, "naswot": 1.0},
     {"rmi": 2.5, "loss": 0.5, "live_parameters": 50.0, "parameters": 95.0, "macs": 4.0, "synflow": 3.5, "naswot": 1.5},
-    {"rmi": 2.2, "loss": 0.5, "live_parameters": 60.0, "parameters": 80.0, "macs": 6.0, "synflow": 2.0, "naswot": 1.2},
+    {"rmi": 2.2, "loss": 0.5, "live_parameters": 80.0, "parameters": 80.0, "macs": 6.0, "synflow": 2.0, "naswot": 1.2},
 ]
 
 
@@ -40,8 +43,8 @@ MEASURED = [
     [
         ("rmi", [2.0, 2.5, 2.2]),
         ("rmi-loss", [-0.9, -0.5, -0.5]),
-        # Ranks by -loss 1, 2.5, 2.5; by living parameters 3, 1, 2.
-        ("fused", [4 / 6, 3.5 / 6, 4.5 / 6]),
+        # Ranks by φ 1, 3, 2; by living parameters 2, 1, 3.
+        ("fused", [3 / 6, 4 / 6, 5 / 6]),
         ("synflow", [3.0, 3.5, 2.0]),
         ("naswot", [1.0, 1.5, 1.2]),
         ("parameters", [90.0, 95.0, 80.0]),
@@ -68,10 +71,19 @@ def test_counts_need_no_training() -> None:
 
 
 def test_a_fused_score_needs_what_its_parts_need_once() -> None:
-    assert FUSED.values == ("loss", "live_parameters")
+    assert FUSED.values == ("rmi", "live_parameters")
     assert FusedScore((RMI_LOSS, RMI, RMI_LOSS)).values == ("loss", "rmi")
     with pytest.raises(BadInputError, match="needs at least one part"):
         FusedScore(())
+    for weights in ((1.0,), (1.0, 0.0), (1.0, float("nan"))):
+        with pytest.raises(BadInputError, match="a positive weight for each part"):
+            FusedScore((RMI, RMI_LOSS), weights=weights)
+
+
+def test_parts_weigh_as_they_are_told() -> None:
+    # Ranks by φ 1, 3, 2; by living parameters 2, 1, 3.
+    weighed = FusedScore((RMI, LIVE_PARAMETERS), weights=(3.0, 1.0))
+    assert weighed.scores(MEASURED) == pytest.approx([5 / 12, 10 / 12, 9 / 12])
 
 
 @pytest.mark.parametrize("score", NAMED_SCORES, ids=lambda score: score.name)
@@ -79,7 +91,7 @@ def test_no_architectures_have_no_scores(score: FusedScore) -> None:
     assert score.scores([]).shape == (0,)
 
 
-measured = st.fixed_dictionaries({"loss": st.floats(-5, 5), "live_parameters": st.integers(1, 4).map(float)})
+measured = st.fixed_dictionaries({"rmi": st.floats(-5, 5), "live_parameters": st.integers(1, 4).map(float)})
 
 
 @given(st.lists(measured, min_size=1, max_size=12))
@@ -88,11 +100,11 @@ def test_a_fused_score_goes_by_order_alone(population: list[dict[str, float]]) -
     assert ((scores > 0) & (scores <= 1)).all()
     assert scores.mean() == pytest.approx((len(population) + 1) / (2 * len(population)))
     # Any rising function of a value that keeps different numbers different leaves the ranks as they are.
-    stretched = [{"loss": 8 * one["loss"], "live_parameters": one["live_parameters"] ** 3} for one in population]
+    stretched = [{"rmi": 8 * one["rmi"], "live_parameters": one["live_parameters"] ** 3} for one in population]
     assert np.array_equal(FUSED.scores(stretched), scores)
     for index, one in enumerate(population):
         beaten = [
-            one["loss"] < other["loss"] and one["live_parameters"] > other["live_parameters"] for other in population
+            one["rmi"] > other["rmi"] and one["live_parameters"] > other["live_parameters"] for other in population
         ]
         assert all(scores[index] > score for score, is_beaten in zip(scores, beaten, strict=True) if is_beaten)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,9 @@ class FusedScore:
     def __post_init__(self) -> None:
         if not self.parts:
             raise BadInputError(f"the score {self.name} needs at least one part")
-        if self.weights and (len(self.weights) != len(self.parts) or not min(self.weights) > 0):
+        if self.weights and (
+            len(self.weights) != len(self.parts) or not all(0 < one < math.inf for one in self.weights)
+        ):
             raise BadInputError(f"the score {self.name} takes a positive weight for each part, not {self.weights}")
 
     @property
@@ -74,8 +77,9 @@ class FusedScore:
         Where all parts agree that nobody is better, all have (n + 1) ÷ 2n.
         """
         ranks = np.array([stats.rankdata(part.scores(measured)) for part in self.parts])
-        averages: NDArray[np.float64] = np.average(ranks, axis=0, weights=self.weights or None)
-        return averages / max(1, len(measured))
+        weights = np.array(self.weights or [1.0] * len(self.parts))
+        averages: NDArray[np.float64] = weights @ ranks / weights.sum() / max(1, len(measured))
+        return averages
 
 
 RMI = ValueScore("rmi", "rmi")
