@@ -31,7 +31,7 @@ from searcher.artifacts import replacing
 from searcher.errors import SearcherError
 from searcher.search.scores.batch import prepare_batch
 from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory
-from searcher.search.scores.trained_on_batch import TrainedOnBatch, values_of
+from searcher.search.scores.trained_on_batch import TrainedOnBatch, measured
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import load_dataset
@@ -127,7 +127,9 @@ def _finish(partial: Path, output: Path) -> int:
     """Write the result file and return how many cells it holds."""
     space = NasBench201()
     rows = sorted(_partial_rows(partial), key=lambda row: row["architecture"])
-    scores = {space.score_key(space.parse(row["architecture"])): values_of(_trajectory(row)) for row in rows}
+    scores = {
+        space.score_key(space.parse(row["architecture"])): measured(_trajectory(row), SETTINGS).values for row in rows
+    }
     about = {
         "command": "python -m benchmarks.score_all --data-dir DIR --output FILE",
         "settings": settings(),

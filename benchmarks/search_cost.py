@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from searcher.cli import show
 from searcher.errors import SearcherError
 from searcher.search.candidate import SearchResult
 from searcher.search.evolution import EvolutionSettings
@@ -37,7 +38,6 @@ from searcher.search.scores.batch_training import RmiSettings
 from searcher.search.scores.trained_on_batch import quickest_precision
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.progress import Work
 from searcher.workflows.scoring import QUICK_STEPS, Halving, Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 
@@ -129,19 +129,7 @@ def main() -> None:
 def _in_one_cache(*requests: SearchRequest) -> list[SearchResult]:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["PROFILER_CACHE"] = cache
-        return [_finished(search_space(request)) for request in requests]
-
-
-def _finished(work: Work[SearchResult]) -> SearchResult:
-    """Do the work and say on standard error how far it is."""
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as end:
-            found: SearchResult = end.value
-            return found
-        if progress.done % 10 == 0:
-            print(f"{progress.stage}: {progress.done} of {progress.total}", file=sys.stderr)
+        return [show.run(search_space(request)) for request in requests]
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rich.table import Table
 
-from searcher.verification.verification import Round, Verdict, Verification
+from searcher.reports.terminal import roles
+from searcher.verification.verification import Round, Verification
 
 
 def rounds_table(verified: Verification) -> Table:
@@ -27,16 +26,9 @@ def rounds_table(verified: Verification) -> Table:
                 f"{verdict.measured_ms:.4f}",
                 f"{verdict.error_pct:+.1f}",
                 "yes" if verdict.feasible else "no",
-                ", ".join(_roles(verdict, verified)),
+                ", ".join(roles(verdict, verified)),
             )
     return shown
-
-
-def _roles(verdict: Verdict, verified: Verification) -> Iterable[str]:
-    if verdict == verified.first:
-        yield "first choice"
-    if verdict == verified.winner:
-        yield "winner"
 
 
 def corrections(verified: Verification) -> str:

@@ -140,12 +140,13 @@ def verification(verified: Verification) -> Table:
             "none: one round" if confidence == 0 else f"{low:.4f} … {high:.4f}{label}",
             f"{verdict.error_pct:+.1f}",
             "yes" if verdict.feasible else "no",
-            ", ".join(_roles(verdict, verified)),
+            ", ".join(roles(verdict, verified)),
         )
     return shown
 
 
-def _roles(verdict: Verdict, verified: Verification) -> Iterable[str]:
+def roles(verdict: Verdict, verified: Verification) -> Iterable[str]:
+    """Yield what a candidate is among the verified ones: the first choice, the winner, both or neither."""
     if verdict == verified.first:
         yield "first choice"
     if verdict == verified.winner:

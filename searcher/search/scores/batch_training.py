@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from searcher.errors import BadInputError
@@ -15,7 +15,7 @@ from searcher.search.scores.batch import TrainingBatch
 from searcher.search.scores.cka import representation_mutual_information
 
 FP32, BF16 = "fp32", "bf16"
-_GREATEST_SEED = 2**63 - 1  # of torch's generators
+GREATEST_SEED = 2**63 - 1  # of torch's generators
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class RmiSettings:
             raise BadInputError("beta lies between 0 and 1, and the learning rate is positive")
         if not (0 <= self.momentum < 1 and 0 <= self.weight_decay < math.inf):
             raise BadInputError("momentum lies between 0 and 1, and the weight decay is not negative")
-        if not 0 <= self.seed <= _GREATEST_SEED:
-            raise BadInputError(f"a seed lies between 0 and {_GREATEST_SEED}, not at {self.seed}")
+        if not 0 <= self.seed <= GREATEST_SEED:
+            raise BadInputError(f"a seed lies between 0 and {GREATEST_SEED}, not at {self.seed}")
         if self.precision not in (FP32, BF16):
             raise BadInputError(f"candidates are trained in {FP32} or {BF16}, not in {self.precision!r}")
 
@@ -92,12 +92,7 @@ class Training:
         self._batch = batch
         self._settings = settings
         self._rmis, self._losses = list[float](), list[float]()
-        self._optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
+        self._optimizer = optimizer_of(network, settings)
 
     @property
     def steps(self) -> int:
@@ -129,4 +124,26 @@ def _rmi_and_loss(network: NasBench201Network, batch: TrainingBatch, settings: R
     grams = batch.reference_grams
     rmi = representation_mutual_information(grams, [feature.float() for feature in features])
     task = functional.cross_entropy(logits.float(), batch.labels)
-    return rmi, settings.beta * (len(grams) - rmi) + (1 - settings.beta) * task
+    return rmi, weighed_loss(rmi, task, len(grams), settings)
+
+
+def weighed_loss(rmi: Tensor, task: Tensor, layers: int, settings: RmiSettings) -> Tensor:
+    """Return β·(L - φ) + (1 - β)·cross-entropy, of one candidate or of each of several (HW-EvRSNAS, Eq. 3 corrected).
+
+    Args:
+        rmi: φ, of any shape.
+        task: cross-entropy, of the same shape.
+        layers: L, how many are compared.
+        settings: with β.
+    """
+    return settings.beta * (layers - rmi) + (1 - settings.beta) * task
+
+
+def optimizer_of(network: nn.Module, settings: RmiSettings) -> torch.optim.SGD:
+    """Return what trains all parameters of a network, be it one candidate or several side by side."""
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from searcher.networks.grouped import GroupedNetwork
 from searcher.search.scores.batch import TrainingBatch
-from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory
+from searcher.search.scores.batch_training import BF16, RmiSettings, Trajectory, optimizer_of, weighed_loss
 from searcher.search.scores.cka import representation_mutual_information
 
 # So many steps before a capture, as torch's documentation has it: libraries set themselves up in the first ones.
@@ -32,12 +32,7 @@ class GroupTraining:
         self._batch = batch
         self._settings = settings
         self._device = batch.images.device
-        self._optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
+        self._optimizer = optimizer_of(network, settings)
         self._alive = torch.ones(network.groups, dtype=torch.bool, device=self._device)
 
     def train(self, capture: bool = False) -> list[Trajectory]:
@@ -66,7 +61,7 @@ class GroupTraining:
         labels = self._batch.labels.expand(groups, images).reshape(-1)
         every = functional.cross_entropy(logits.float().reshape(-1, classes), labels, reduction="none")
         task = every.reshape(groups, images).mean(dim=1)
-        return rmi, settings.beta * (len(grams) - rmi) + (1 - settings.beta) * task
+        return rmi, weighed_loss(rmi, task, len(grams), settings)
 
     def step(self) -> tuple[Tensor, Tensor]:
         """Take one step, and return φ and loss of each candidate before it, (G,) both."""

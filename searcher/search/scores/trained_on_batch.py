@@ -23,8 +23,6 @@ TRAINED_NAMES = ("rmi", "loss")
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
 
-# φ and loss after the last step, and their means over all steps and the beginning.
-
 
 class TrainedOnBatch:
     """Trains candidates on a CPU, several at once, each on one processor; implements `Measurer`.
@@ -115,14 +113,7 @@ def measured(trajectory: Trajectory, settings: RmiSettings) -> Measured:
     if not trajectory.finite:
         rate = settings.learning_rate
         return Measured({}, f"its training diverged after {trajectory.steps} steps with the learning rate {rate:g}")
-    return Measured(values_of(trajectory))
-
-
-def values_of(trajectory: Trajectory) -> dict[str, float]:
-    """Return the values by name of a training; none where it diverged."""
-    if not trajectory.finite:
-        return {}
-    return {"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1]}
+    return Measured({"rmi": trajectory.rmi[-1], "loss": trajectory.loss[-1]})
 
 
 def require_classes(space: NasBench201, batch: TrainingBatch) -> None:

@@ -85,7 +85,7 @@ class TrainedTogether:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """φ and loss after the last step, and their means over all steps and the beginning."""
+        """φ and loss after the last step."""
         return TRAINED_NAMES
 
     @property

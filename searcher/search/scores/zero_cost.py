@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
 from searcher.networks.nasbench201 import Cell, NasBench201Network
+from searcher.search.scores.batch_training import GREATEST_SEED
 from searcher.search.scores.measuring import Measured
 from searcher.search.scores.threads import one_thread
 from searcher.spaces.architecture import Architecture
@@ -30,8 +31,6 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset, fingerprint
 
 ZERO_COST_NAMES = ("synflow", "naswot")
-
-_GREATEST_SEED = 2**63 - 1  # of torch's generators
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class ZeroCostSettings:
         """
         if self.batch_size < 2:
             raise BadInputError(f"naswot compares images: a batch of {self.batch_size} is too small")
-        if not 0 <= self.seed <= _GREATEST_SEED:
-            raise BadInputError(f"a seed lies between 0 and {_GREATEST_SEED}, not at {self.seed}")
+        if not 0 <= self.seed <= GREATEST_SEED:
+            raise BadInputError(f"a seed lies between 0 and {GREATEST_SEED}, not at {self.seed}")
 
 
 class ZeroCost:
