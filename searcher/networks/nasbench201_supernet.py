@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from searcher.errors import BadInputError
 from searcher.networks.blocks import Head, build_block
-from searcher.networks.mixed_edge import MixedEdge, Mixture, Zero, mixtures_of, total
+from searcher.networks.mixed_edge import MixedEdge, Mixture, Source, Zero, mixtures_of, total
 from searcher.networks.quick import PoolByConvolution
-from searcher.networks.supernet import Supernet, SupernetOptions, without_affine
+from searcher.networks.supernet import Supernet, SupernetOptions, depending_on, without_affine
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.cell import AVG_POOL, EDGES, NODES, NONE, OPERATIONS, SKIP
 from searcher.spaces.nasbench201 import STAGES, NasBench201
@@ -35,13 +35,17 @@ class MixedCell(nn.Module):
             live: which edges are computed.
             auxiliary_skip: weight of the auxiliary skip connections.
         """
-        nodes: list[Tensor | None] = [inputs, *(None for _ in range(NODES - 1))]
-        for edge, (source, target) in enumerate(EDGES):
-            value = nodes[source]
-            if live[edge] and value is not None:
-                nodes[target] = total((nodes[target], self.edges[edge](value, mixtures[edge], auxiliary_skip)))
-        output = nodes[-1]
-        return torch.zeros_like(inputs) if output is None else output
+        sources = [Source(inputs)]
+        for node in range(1, NODES):
+            operands = [
+                self.edges[edge](sources[source], mixtures[edge], auxiliary_skip)
+                for edge, (source, target) in enumerate(EDGES)
+                if target == node and live[edge]
+            ]
+            value = total(operands)
+            # A node that has no live edge is the source of none either, unless it is the last one.
+            sources.append(Source(torch.zeros_like(inputs) if value is None else value))
+        return sources[-1].value
 
 
 class NasBench201Supernet(Supernet):
@@ -80,8 +84,7 @@ class NasBench201Supernet(Supernet):
             for cell in cells:  # type: ignore[attr-defined] # a ModuleList
                 features = cell(features, mixtures, live, self.auxiliary_skip)
         logits: Tensor = self.head(features)
-        # Where no path leads through a cell the logits are constant, which is a gradient of zero rather than of none.
-        return logits if any(live) else logits + 0 * weights.sum()
+        return depending_on(logits, weights)
 
     def _live(self, mixtures: Sequence[Mixture]) -> tuple[bool, ...]:
         """Tell which edges lie on a path from a cell's input to its output; all cells are alike."""

@@ -6,8 +6,10 @@ import torch
 
 from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
+from searcher.networks.fbnet_supernet import FBNetSupernet
 from searcher.networks.nasbench201_supernet import NasBench201Supernet
 from searcher.networks.supernet import Supernet, SupernetOptions
+from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
 
@@ -28,4 +30,6 @@ def build_supernet(space: SearchSpace, options: SupernetOptions, generator: torc
 def _of(space: SearchSpace, options: SupernetOptions) -> Supernet:
     if isinstance(space, NasBench201):
         return NasBench201Supernet(space, options)
+    if isinstance(space, FBNet):
+        return FBNetSupernet(space, options)
     raise BadInputError(f"There is no supernet of the space {space.name}.")
