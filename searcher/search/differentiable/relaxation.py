@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from searcher.networks.supernet import one_hot
+from searcher.spaces.space import SearchSpace
 
 ALL_PATHS = 0
 
@@ -36,10 +39,21 @@ def sample_weights(noisy_logits: Tensor, temperature: float, paths: int) -> Tens
     return _largest(noisy_logits, 1).to(soft) + (soft - soft.detach())
 
 
-def uniform_path(positions: int, choices: int, generator: torch.Generator) -> Tensor:
-    """Draw one choice a position uniformly, float32 one-hot (Guo et al., Single Path One-Shot, ECCV 2020)."""
-    drawn = torch.randint(choices, (positions,), generator=generator)
-    return functional.one_hot(drawn, choices).float()
+def uniform_path(space: SearchSpace, choices: int, generator: torch.Generator) -> Tensor:
+    """Draw an architecture of the space uniformly (Guo et al., Single Path One-Shot, ECCV 2020).
+
+    Args:
+        space: that draws.
+        choices: K, of the space.
+        generator: on the CPU.
+
+    Returns:
+        Float32 one-hot (positions, choices).
+    """
+    # The space draws with numpy; a seed from torch's generator leaves one state to save instead of two.
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    architecture = space.sample(np.random.default_rng(seed))
+    return one_hot(architecture.genotype, choices)
 
 
 def perturbed(weights: Tensor, radius: float, generator: torch.Generator) -> Tensor:
