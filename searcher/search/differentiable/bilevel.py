@@ -105,9 +105,7 @@ def task_loss(supernet: Supernet, batch: Batch, weights: Tensor, precision: str)
     return loss, (logits.detach().argmax(dim=1) == labels).sum()
 
 
-def weight_step(
-    learners: Learners, batch: Batch, weights: Tensor, settings: DartsSettings
-) -> tuple[Tensor, Tensor]:
+def weight_step(learners: Learners, batch: Batch, weights: Tensor, settings: DartsSettings) -> tuple[Tensor, Tensor]:
     """Train the supernet on one batch under the given mixture; return the loss before, and how many were right."""
     learners.weight_optimizer.zero_grad()
     loss, right = task_loss(learners.supernet, batch, weights.detach(), settings.precision)
@@ -178,8 +176,11 @@ def second_order_gradient(
 ) -> list[Tensor]:
     """Return the structure's gradient through one step of the weights (DARTS, Eqs. 7 and 8).
 
-    With w' = w - rate · (∇w L_train(w, a) + drift) it is ∇a L_val(w', a) - rate · ∇²a,w L_train(w, a) · ∇w' L_val(w', a);
-    the product with the mixed derivatives is a finite difference between two points on both sides of w.
+    With w' = w - rate · (∇w L_train(w, a) + drift) it is
+
+        ∇a L_val(w', a) - rate · ∇²a,w L_train(w, a) · ∇w' L_val(w', a)
+
+    where the product with the mixed derivatives is a finite difference between two points on both sides of w.
 
     Args:
         parameters: w; changed meanwhile and afterwards as they were, bit for bit.
