@@ -17,18 +17,9 @@ from searcher.search.differentiable.objective import objective
 from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
+from tests.searcher.darts_parts import DEVICES, models
 
 SPACE = NasBench201()
-DEVICES = ("pi", "phone")
-
-
-def models(space: SearchSpace, seed: int = 0) -> dict[str, EdgeAdditive]:
-    """Prices as a fit to real tables has them: of all sizes, some negative."""
-    generator = np.random.default_rng(seed)
-    blocks = len(space.all_blocks())
-    return {name: EdgeAdditive.of(space, generator.lognormal(0, 1, blocks) - 0.1) for name in DEVICES}
-
-
 COSTS = StructureCosts(SPACE, models(SPACE))
 
 
