@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -52,7 +53,7 @@ def search(
 
 
 def run(one: DifferentiableSearch, epochs: int) -> list[EpochReport]:
-    return [report for report, _ in zip(one.epochs(), range(epochs), strict=False)]
+    return list(itertools.islice(one.epochs(), epochs))
 
 
 def saved_and_read(state: dict[str, Any]) -> dict[str, Any]:
@@ -103,12 +104,8 @@ def test_the_warm_up_trains_weights_alone_and_the_search_both() -> None:
     (warm_up,) = run(one, 1)
     assert torch.equal(one.hypernetwork.tables, tables)
     assert not torch.equal(one.supernet.state_dict()["stem.0.weight"], weights)
-    assert (warm_up.warm_up, warm_up.temperature, warm_up.validation_loss, warm_up.objective) == (
-        True,
-        None,
-        None,
-        None,
-    )
+    assert warm_up.warm_up
+    assert (warm_up.temperature, warm_up.validation_loss, warm_up.objective) == (None, None, None)
     assert warm_up.entropy == pytest.approx(1, abs=1e-3)
     (trained,) = run(one, 1)
     assert not torch.equal(one.hypernetwork.tables, tables)
@@ -122,11 +119,9 @@ def test_the_warm_up_trains_weights_alone_and_the_search_both() -> None:
 
 
 def test_at_dear_prices_the_structure_buys_what_is_cheap() -> None:
-    """The prices of a search whose task cannot be learned are all that its structure follows."""
     settings = replace(SETTINGS, epochs=12, warm_up_epochs=0, structure_learning_rate=0.3, weight_paths=1)
     one = search(settings, ScalarControl(0.01, 20.0, DEVICES))
-    last = run(one, 12)[-1]
-    assert last.monotony["pi"] == pytest.approx(-1)
+    run(one, 12)
     ends = [COSTS.latency_ms(torch.softmax(one.logits(point), dim=1)) for point in one.control.grid(1)]
     assert (ends[1] < 0.7 * ends[0]).all()
 
