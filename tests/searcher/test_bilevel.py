@@ -200,6 +200,8 @@ def test_draws_come_from_the_generator_alone() -> None:
         ({"uniform_share": 1.5}, "uniform_share"),
         ({"structure_betas": (0.5, 1.0)}, "betas"),
         ({"perturbation": 0.1}, "weight_paths must be 0"),
+        ({"structure_samples": 1}, "nothing to be held against"),
+        ({"structure_samples": 4, "second_order": True}, "second order"),
         ({"precision": "fp8"}, "fp8"),
         ({"temperature_to": float("nan")}, "temperature_to"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),

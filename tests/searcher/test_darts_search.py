@@ -76,9 +76,10 @@ def tensors_of(state: object) -> list[torch.Tensor]:
     [
         (SETTINGS, CONTROL),
         (GUARDED, ScalarControl(0.01, 1, DEVICES)),
+        (replace(SETTINGS, structure_samples=3), CONTROL),
         (SECOND_ORDER, OperationSimplex(5, 0.1, [0.1, 0.1])),
     ],
-    ids=["prices", "guarded scalar", "second-order operations"],
+    ids=["prices", "guarded scalar", "sampled prices", "second-order operations"],
 )
 def test_a_resumed_search_is_the_unbroken_one_bit_for_bit(settings: DartsSettings, control: Control) -> None:
     whole, first, second = (search(settings, control) for _ in range(3))
