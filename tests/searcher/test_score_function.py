@@ -38,7 +38,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_the_mean_over_many_draws_is_the_gradient_of_the_expected_loss() -> None:
     logits = torch.randn(2, 3, generator=generator(), dtype=torch.float64).requires_grad_()
-    losses = 5 + torch.randn(3, 3, generator=generator(1), dtype=torch.float64)
+    losses = 5 + 3 * torch.randn(3, 3, generator=generator(1), dtype=torch.float64)
     first, second = torch.softmax(logits, dim=1)
     expected = sum(first[i] * second[j] * losses[i, j] for i, j in itertools.product(range(3), repeat=2))
     (exact,) = torch.autograd.grad(expected, logits)
@@ -48,8 +48,8 @@ def test_the_mean_over_many_draws_is_the_gradient_of_the_expected_loss() -> None
     log_probabilities = logs[0][chosen[..., 0]] + logs[1][chosen[..., 1]]
     surrogate = leave_one_out(losses[chosen[..., 0], chosen[..., 1]], log_probabilities).mean()
     (found,) = torch.autograd.grad(surrogate, logits)
-    torch.testing.assert_close(found, exact, atol=0.012, rtol=0)
-    assert exact.abs().max() > 0.1
+    torch.testing.assert_close(found, exact, atol=0.036, rtol=0)
+    assert exact.abs().max() > 0.2
 
 
 def test_equal_losses_say_nothing() -> None:
