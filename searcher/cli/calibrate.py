@@ -22,6 +22,7 @@ def command(
     device: options.DeviceName = LOCAL,
     out: Annotated[Path, typer.Option(help="The calibration to write.")] = Path("calibration.json"),
     cells: options.Cells = None,
+    channels: options.Channels = None,
     classes: options.Classes = None,
     image_size: options.ImageSize = None,
     networks: Annotated[int, typer.Option(min=1, help="Whole networks to fit to, chosen to be informative.")] = FITTED,
@@ -53,7 +54,7 @@ def command(
         require_same_key(CALIBRATION_DOCUMENT.load(out).table_key, table.key)
     CALIBRATION_DOCUMENT.require_writable(out)
     request = CalibrateRequest(
-        space=space_named(table.space, cells, classes, image_size),
+        space=space_named(table.space, cells, classes, image_size, channels),
         table=lut,
         device=Device(
             device,

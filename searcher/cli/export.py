@@ -10,7 +10,7 @@ import typer
 
 from searcher.artifacts import ExportedModel, cache_folder, replacing
 from searcher.cli import show
-from searcher.cli.options import Cells, Classes, Data, Dtype, ImageSize, Json, Runtime, Space
+from searcher.cli.options import Cells, Channels, Classes, Data, Dtype, ImageSize, Json, Runtime, Space
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
 from searcher.workflows.prepare_exporter import prepare_exporter
@@ -22,6 +22,7 @@ def command(
     architecture: Annotated[str | None, typer.Argument(help="An architecture's text; none for all blocks.")] = None,
     space: Space = "nasbench201",
     cells: Cells = None,
+    channels: Channels = None,
     classes: Classes = None,
     image_size: ImageSize = None,
     runtime: Runtime = "onnx",
@@ -30,7 +31,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Write files with random weights: ONNX, or TFLite for a runtime of that family."""
-    searched = space_named(space, cells, classes, image_size)
+    searched = space_named(space, cells, classes, image_size, channels)
     exporter = prepare_exporter(searched, runtime, dtype, data)
     if architecture is None:
         models = show.run(export_blocks(searched, exporter))

@@ -24,6 +24,7 @@ _RUNTIME_FROM = "system expects numpy and the runtime on the device; deploy puts
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; new, or empty.")],
     space: options.Space = "nasbench201",
+    channels: options.Channels = None,
     classes: options.Classes = None,
     image_size: options.ImageSize = None,
     device: Annotated[str, typer.Option("--device", help="What the table shall call the device.")] = "offline",
@@ -53,7 +54,7 @@ def command(
     system = _system(runtime_from, python_version, machine, glibc)
     settings = options.settings(runtime, dtype, threads, affinity, optimization, tune, precision, rounds, samples)
     settings = options.placed(replace(settings, costs=costs), provider, provider_option, require)
-    searched = space_named(space, classes=classes, image_size=image_size)
+    searched = space_named(space, classes=classes, image_size=image_size, channels=channels)
     plan = show.run(plan_job(searched, device, settings, budget_s, data))
     carried = export_job(plan, folder, History(), system)
     if as_json:

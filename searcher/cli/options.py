@@ -16,15 +16,24 @@ from searcher.spaces.block import DTYPES
 from searcher.spaces.catalogue import SPACES
 
 DEFAULTS = Settings()
-_SPACES_NAMED = " or ".join(SPACES)
+_SPACES_NAMED = f"{', '.join(SPACES[:-1])} or {SPACES[-1]}"
 
 Space = Annotated[str, typer.Option(help=f"Search space: {_SPACES_NAMED}.")]
 Cells = Annotated[
     int | None,
-    typer.Option(min=1, help="Cells per stage of nasbench201's networks that run on the device; 5 unless given."),
+    typer.Option(
+        min=1,
+        help="Cells of the networks that run on the device: per stage of nasbench201 (5 unless given), in all of darts "
+        "(20 unless given).",
+    ),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Channels of the first cells: 16 of nasbench201 and 36 of darts unless given."),
 ]
 Classes = Annotated[
-    int | None, typer.Option(min=1, help="Outputs of the networks; 10 of nasbench201 and 100 of fbnet unless given.")
+    int | None,
+    typer.Option(min=1, help="Outputs of the networks; 10 of nasbench201 and darts, 100 of fbnet unless given."),
 ]
 ImageSize = Annotated[
     int | None, typer.Option(min=1, help="Side of the images in pixels, 32 unless given; fbnet for ImageNet takes 224.")

@@ -29,6 +29,7 @@ _RESUME = "Go on with the unfinished job for this table; of a finished one only 
 
 def command(
     space: options.Space = "nasbench201",
+    channels: options.Channels = None,
     classes: options.Classes = None,
     image_size: options.ImageSize = None,
     device: options.DeviceNames = None,
@@ -94,7 +95,7 @@ def command(
         )
         settings = replace(settings, costs=costs, max_temperature_c=max_temperature_c or known.max_temperature_c)
         requests[board.name] = ProfileRequest(
-            space=space_named(space, classes=classes, image_size=image_size),
+            space=space_named(space, classes=classes, image_size=image_size, channels=channels),
             device=board.device,
             settings=options.placed(settings, provider, provider_option, require),
             table=out or _TABLE,

@@ -16,6 +16,14 @@ from searcher.spaces.space import SearchSpace
 # operands do.
 _EXAMPLES = {
     "nasbench201": "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|",
+    "darts": (
+        "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_5x5', 1), ('dil_conv_3x3', 0), ('max_pool_3x3', 2), "
+        "('dil_conv_5x5', 1), ('avg_pool_3x3', 3), ('skip_connect', 0), ('sep_conv_3x3', 4)], "
+        "normal_concat=range(2, 6), "
+        "reduce=[('skip_connect', 0), ('max_pool_3x3', 1), ('sep_conv_3x3', 1), ('dil_conv_5x5', 2), "
+        "('avg_pool_3x3', 0), ('sep_conv_5x5', 3), ('dil_conv_3x3', 1), ('skip_connect', 4)], "
+        "reduce_concat=range(2, 6))"
+    ),
     "fbnet": "0-1-2-3-4-5-6-7-0-1-2-3-4-5-6-7-0-1-2-3-4-5",
 }
 

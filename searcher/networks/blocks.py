@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from searcher.errors import BadInputError, SearcherError
 from searcher.networks.mobile import MBConv, MobileHead, activation
+from searcher.networks.separable import Concat, DilConv, FactorisedReduction, PoolHead, SepConv
 from searcher.spaces.block import BlockSpec
 
 _WITH_HIDDEN_CHANNELS = ("mbconv", "mobile_head")
 _WITH_ACTIVATION = ("conv_bn", *_WITH_HIDDEN_CHANNELS)
+_FROM_SPECIFICATION: dict[str, Callable[[BlockSpec], nn.Module]] = {
+    "mbconv": MBConv,
+    "mobile_head": MobileHead,
+    "sep_conv": SepConv,
+    "dil_conv": DilConv,
+    "factorised_reduction": FactorisedReduction,
+}
 
 
 class Identity(nn.Module):
@@ -114,18 +123,22 @@ def build_block(spec: BlockSpec) -> nn.Module:
         return nn.ReLU()
     if spec.operation == "avg_pool":
         return nn.AvgPool2d(spec.kernel, spec.stride, spec.padding, count_include_pad=False)
+    if spec.operation == "max_pool":
+        return nn.MaxPool2d(spec.kernel, spec.stride, spec.padding)
     if spec.operation == "add":
         return Add()
+    if spec.operation == "concat":
+        return Concat()
     if spec.operation == "residual_reduction":
         return ResidualReduction(channels, spec.output_channels)
     if spec.operation == "head":
         return Head(channels, spec.output_channels)
-    if spec.operation == "mbconv":
-        return MBConv(spec)
-    if spec.operation == "mobile_head":
-        return MobileHead(spec)
+    if spec.operation == "pool_head":
+        return PoolHead(channels, spec.output_channels)
     if spec.operation == "identity":
         return Identity()
+    if spec.operation in _FROM_SPECIFICATION:
+        return _FROM_SPECIFICATION[spec.operation](spec)
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
 
 

@@ -10,9 +10,16 @@ The operations:
 | `relu_conv_bn`       | ReLU, Conv (no bias), BN                                                                |
 | `relu`               | ReLU alone                                                                              |
 | `avg_pool`           | average pooling that does not count the padding                                         |
+| `max_pool`           | maximum over the window                                                                 |
+| `sep_conv`           | twice ReLU, depthwise Conv, Conv1x1, BN; no bias; the stride is the first one's         |
+| `dil_conv`           | ReLU, depthwise Conv of dilation 2, Conv1x1, BN; no bias                                |
+| `factorised_reduction` | ReLU, two Conv1x1/2 (no bias), the second one pixel further right and down, each to   |
+|                      | half of the output's channels; BN over both                                             |
 | `add`                | sum of two inputs                                                                       |
+| `concat`             | channels of all inputs, one after the other                                             |
 | `residual_reduction` | ReLU-Conv3x3/2-BN, ReLU-Conv3x3-BN, plus the shortcut AvgPool2x2/2, Conv1x1 (no bias)   |
 | `head`               | BN, ReLU, global average pool, fully connected layer with bias                          |
+| `pool_head`          | global average pool, fully connected layer with bias                                    |
 | `mbconv`             | Conv1x1 to the hidden channels, BN, activation; depthwise Conv, BN, activation;         |
 |                      | Conv1x1, BN; no bias anywhere; plus the input where stride is 1 and channels agree      |
 | `mobile_head`        | Conv1x1 (no bias) to the hidden channels, BN, activation; global average pool; fully    |
@@ -37,7 +44,7 @@ FP32, FP16, INT8 = "fp32", "fp16", "int8"
 DTYPES = (FP32, FP16, INT8)
 
 # Operations whose output has the rank of their input.
-_REPEATABLE = ("conv_bn", "relu_conv_bn", "avg_pool", "mbconv")
+_REPEATABLE = ("conv_bn", "relu_conv_bn", "avg_pool", "max_pool", "sep_conv", "dil_conv", "mbconv")
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -114,6 +121,11 @@ class BlockSpec:
         return self.hidden_channels
 
     @property
+    def dilation(self) -> int:
+        """How many pixels of the input lie from one weight of the kernel to the next."""
+        return 2 if self.operation == "dil_conv" else 1
+
+    @property
     def is_part(self) -> bool:
         """Whether it stands for a part of other blocks: no architecture executes it beside them."""
         return self.operation == "relu"
@@ -121,7 +133,7 @@ class BlockSpec:
     @property
     def repeatable(self) -> bool:
         """Whether its output can be the input of another such block: one input, and an output of the same shape."""
-        keeps_size = self.stride == 1 and 2 * self.padding == self.kernel - 1
+        keeps_size = self.stride == 1 and 2 * self.padding == self.dilation * (self.kernel - 1)
         keeps_channels = self.output_channels == self.input_shapes[0][1]
         return self.operation in _REPEATABLE and len(self.input_shapes) == 1 and keeps_size and keeps_channels
 

@@ -21,6 +21,7 @@ class Convolution:
         stride: its stride.
         padding: zeros added on every side.
         groups: its groups.
+        dilation: pixels of the input from one weight of the kernel to the next.
     """
 
     in_channels: int
@@ -31,6 +32,7 @@ class Convolution:
     stride: int = 1
     padding: int = 0
     groups: int = 1
+    dilation: int = 1
 
     @property
     def parameters(self) -> int:
@@ -44,7 +46,7 @@ class Convolution:
 
     def output_size(self, size: int) -> int:
         """Return how many positions the output has along a side of the input."""
-        return (size + 2 * self.padding - self.kernel) // self.stride + 1
+        return (size + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
 
 
 def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
@@ -69,9 +71,27 @@ def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
         return _mbconv(spec)
     if spec.operation == "mobile_head":
         return (Convolution(channels, spec.require_hidden_channels(), height, width, kernel=1),)
-    if spec.operation in ("relu", "avg_pool", "add", "head", "identity"):
+    if spec.operation == "sep_conv":
+        before, between = _separable(spec, channels, channels, height, width, spec.stride)
+        return before, between, *_separable(spec, channels, outputs, between.height, between.width, stride=1)
+    if spec.operation == "dil_conv":
+        return _separable(spec, channels, outputs, height, width, spec.stride)
+    if spec.operation == "factorised_reduction":
+        half = Convolution(channels, outputs // 2, height, width, kernel=1, stride=2)
+        return (half, Convolution(channels, outputs - outputs // 2, height - 1, width - 1, kernel=1, stride=2))
+    if spec.operation in ("relu", "avg_pool", "max_pool", "add", "concat", "head", "pool_head", "identity"):
         return ()
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
+
+
+def _separable(
+    spec: BlockSpec, channels: int, outputs: int, height: int, width: int, stride: int
+) -> tuple[Convolution, Convolution]:
+    depthwise = Convolution(
+        channels, channels, height, width, spec.kernel, stride, spec.padding, groups=channels, dilation=spec.dilation
+    )
+    after = depthwise.output_size(height), depthwise.output_size(width)
+    return depthwise, Convolution(channels, outputs, *after, kernel=1)
 
 
 def _mbconv(spec: BlockSpec) -> tuple[Convolution, ...]:
@@ -99,6 +119,10 @@ def block_parameters(spec: BlockSpec) -> int:
         return weights + 2 * 2 * outputs  # the shortcut's convolution has no batch norm
     if spec.operation == "head":
         return 2 * channels + _linear_parameters(channels, outputs)
+    if spec.operation == "pool_head":
+        return _linear_parameters(channels, outputs)
+    if spec.operation in ("sep_conv", "dil_conv"):
+        return weights + sum(2 * pointwise.out_channels for pointwise in layers[1::2])
     if spec.operation == "mobile_head":
         return weights + 2 * layers[0].out_channels + _linear_parameters(layers[0].out_channels, outputs)
     return weights + sum(2 * layer.out_channels for layer in layers)
@@ -110,7 +134,7 @@ def block_macs(spec: BlockSpec) -> int:
     Raises:
         BadInputError: the operation is not one of those in block.py.
     """
-    if spec.operation == "head":
+    if spec.operation in ("head", "pool_head"):
         return spec.input_shapes[0][1] * spec.output_channels
     layers = convolutions(spec)
     linear = layers[0].out_channels * spec.output_channels if spec.operation == "mobile_head" else 0
