@@ -13,8 +13,13 @@ from searcher.errors import BadInputError
 from searcher.networks.mobile import ChannelShuffle
 from searcher.networks.quick import PoolByConvolution
 
-# Layers without weights with which choices begin: two whose descriptions are equal compute the same.
-_ALIKE = (nn.ReLU, PoolByConvolution, nn.AvgPool2d, nn.MaxPool2d)
+# Of layers without weights with which choices begin, all that decides what they compute.
+_DECIDING: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
+    (nn.ReLU, ()),
+    (PoolByConvolution, ()),
+    (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
+    (nn.AvgPool2d, ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +64,18 @@ class Source:
     def __init__(self, value: Tensor) -> None:
         """Begin with a node's value, (N, C, H, W)."""
         self.value = value
-        self._made: dict[str, Tensor] = {}
+        self._made: dict[tuple[object, ...], Tensor] = {}
         self._parts: dict[int, Source] = {}
 
     def through(self, layer: nn.Module) -> Tensor:
         """Return what a layer makes of the value; of layers that compute the same, only the first is asked."""
-        if not isinstance(layer, _ALIKE):
+        kind = _kind(layer)
+        if kind is None:
             result: Tensor = layer(self.value)
             return result
-        description = repr(layer)
-        if description not in self._made:
-            self._made[description] = layer(self.value)
-        return self._made[description]
+        if kind not in self._made:
+            self._made[kind] = layer(self.value)
+        return self._made[kind]
 
     def first(self, channels: int) -> Source:
         """Return the first so many channels as a source of their own, always the same one."""
@@ -177,6 +182,14 @@ def total(terms: Iterable[Tensor | None]) -> Tensor | None:
         # No one else has seen this sum, and no gradient needs it: adding in place spares a tensor.
         result = result.add_(term) if result.dtype == term.dtype else result + term
     return result
+
+
+def _kind(layer: nn.Module) -> tuple[object, ...] | None:
+    """Return what is equal for layers that compute the same of one value; None where a layer has weights or may."""
+    for layer_type, names in _DECIDING:
+        if type(layer) is layer_type:
+            return (layer_type, *(getattr(layer, name) for name in names))
+    return None
 
 
 def _weighted(candidate: nn.Module, source: Source, weight: Tensor | None) -> Tensor:
