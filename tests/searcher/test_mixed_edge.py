@@ -151,6 +151,17 @@ def test_layers_that_differ_are_not_shared() -> None:
     assert not torch.equal(*(source.through(layer) for layer in layers))
 
 
+def test_a_chain_of_layers_with_a_way_of_its_own_is_asked_as_a_whole() -> None:
+    class Residual(nn.Sequential):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs - inputs.mean()
+
+    block = Residual(*conv()).eval()
+    edge = MixedEdge([block]).eval()
+
+    assert torch.allclose(edge(images(), mixture(0.5)), 0.5 * block(images()), atol=1e-6)
+
+
 @pytest.mark.parametrize("none", [True, False])
 def test_partial_channels_mix_the_first_and_let_the_others_pass(none: bool) -> None:
     edge = MixedEdge([Zero(), conv(2)], partial_channels=4)
@@ -164,6 +175,7 @@ def test_partial_channels_mix_the_first_and_let_the_others_pass(none: bool) -> N
     # Channel i of group g of four groups becomes channel 4i + g.
     order = [0, 2, 4, 6, 1, 3, 5, 7]
     assert torch.allclose(found, joined[:, order], atol=1e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_channels_that_pass_by_shrink_as_the_mixed_ones_do() -> None:
