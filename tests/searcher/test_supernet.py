@@ -18,8 +18,6 @@ from searcher.networks.supernets import build_supernet
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.cell import EDGES
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.training.datasets import load_dataset
-from searcher.training.halves import BatchSettings, batches, plain_batches, split_halves
 from searcher.training.loops import accuracy
 
 SMALL = NasBench201(cells_per_stage=1, channels=4, classes=3, image_size=8)
@@ -313,40 +311,6 @@ def test_recalibration_on_nothing_is_refused_and_changes_nothing() -> None:
     with pytest.raises(BadInputError, match="6 positions and 5 choices"):
         recalibrate(net, hot(FULL)[:5], [images()])
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-
-
-@pytest.mark.slow
-def test_cells_are_judged_by_weights_that_uniform_paths_have_trained() -> None:
-    """On real images: recalibrated, a cell with convolutions is far above chance, and above one that only copies."""
-    space = NasBench201(cells_per_stage=1, channels=8, classes=10)
-    digits = load_dataset("digits")
-    halves = split_halves(digits, seed=0)
-    random = generator(1)
-    net = build_supernet(space, SupernetOptions(), random)
-    optimizer = torch.optim.SGD(net.parameters(), 0.05, 0.9, nesterov=True)
-    for _ in range(8):
-        for batch, labels in batches(halves.training, BatchSettings(size=64), random):
-            path = one_hot(torch.randint(5, (6,), generator=random).tolist(), 5)
-            optimizer.zero_grad()
-            torch.autograd.backward(nn.functional.cross_entropy(net(batch, path), labels))
-            optimizer.step()
-
-    def judged(architecture: Architecture, calibrated: bool) -> float:
-        if calibrated:
-            recalibrate(net, hot(architecture), (batch for batch, _ in plain_batches(halves.training, 240)))
-        rows = halves.validation.rows
-        return accuracy(Subnet(net, hot(architecture)), digits.train_images[rows], digits.train_labels[rows])
-
-    convolutions = space.parse(
-        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
-    )
-    skips = space.parse("|skip_connect~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
-    uncalibrated = judged(convolutions, calibrated=False)
-    calibrated = judged(convolutions, calibrated=True)
-    assert calibrated > 70
-    assert calibrated > uncalibrated
-    assert calibrated > judged(skips, calibrated=True) > 10
-    assert judged(DISCONNECTED, calibrated=True) < 20
 
 
 def test_an_auxiliary_skip_alone_is_a_cell_of_skips() -> None:
