@@ -128,7 +128,8 @@ def _for_channels_last(module: nn.Module) -> nn.Module:
     for parent in list(copied.modules()):
         for name, child in parent.named_children():
             setattr(parent, name, _replaced(child))
-    return _replaced(copied)
+    # Inside a network the convolutions anchor the layout, and permutations would only be in the way.
+    return ChannelsLastConcat() if isinstance(copied, Concat) else _replaced(copied)
 
 
 def _replaced(module: nn.Module) -> nn.Module:
@@ -137,8 +138,6 @@ def _replaced(module: nn.Module) -> nn.Module:
         return WholeImagePool()
     if isinstance(module, ChannelShuffle):
         return ChannelsLastShuffle(module.groups)
-    if isinstance(module, Concat):
-        return ChannelsLastConcat()
     if isinstance(module, nn.AvgPool2d) and _side(module.stride) > 1 and _side(module.padding) > 0:
         return StridedAveragePool(module)
     return module

@@ -92,31 +92,31 @@ def test_an_architecture_has_two_edges_into_each_node() -> None:
 
 def test_samples_are_spread_evenly_over_pairs_and_operations() -> None:
     generator = np.random.default_rng(1)
-    drawn = np.array([SPACE.sample(generator).genotype for _ in range(4000)])
+    drawn = np.array([SPACE.sample(generator).genotype for _ in range(2000)])
     assert two_edges_a_node(drawn).all()
     for kind, edges in itertools.product((0, 14), NODE_EDGES):
         for edge in edges:
             genes = drawn[:, kind + edge]
-            assert abs((genes != 0).mean() - 2 / len(edges)) < 0.04
+            assert abs((genes != 0).mean() - 2 / len(edges)) < 0.05
             shares = np.bincount(genes[genes != 0], minlength=8)[1:] / (genes != 0).sum()
-            assert np.abs(shares - 1 / 7).max() < 0.04
+            assert np.abs(shares - 1 / 7).max() < 0.05
     pairs = Counter(tuple(np.flatnonzero(row)) for row in drawn[:, 9:14])
     assert len(pairs) == 10
-    assert max(abs(count / 4000 - 0.1) for count in pairs.values()) < 0.03
+    assert max(abs(count / 2000 - 0.1) for count in pairs.values()) < 0.04
 
 
 def test_mutation_changes_each_choice_with_its_rate() -> None:
     generator = np.random.default_rng(2)
     before = SPACE.parse(DARTS_V2)
-    mutants = np.array([SPACE.mutate(before, 0.3, generator).genotype for _ in range(4000)])
+    mutants = np.array([SPACE.mutate(before, 0.3, generator).genotype for _ in range(1500)])
     assert two_edges_a_node(mutants).all()
     old = np.array(before.genotype)
     # Node 2 has one pair of edges: each of its operations changes with the rate, to any of six.
-    assert np.abs((mutants[:, [0, 1, 14, 15]] != old[[0, 1, 14, 15]]).mean(axis=0) - 0.3).max() < 0.03
+    assert np.abs((mutants[:, [0, 1, 14, 15]] != old[[0, 1, 14, 15]]).mean(axis=0) - 0.3).max() < 0.05
     changed = mutants[mutants[:, 0] != old[0], 0]
     assert set(np.unique(changed)) == {1, 2, 3, 5, 6, 7}
     of_last = (mutants[:, 9:14] != 0) != (old[9:14] != 0)
-    assert of_last.any(axis=1).mean() == pytest.approx(0.3, abs=0.03)
+    assert of_last.any(axis=1).mean() == pytest.approx(0.3, abs=0.05)
     always = SPACE.mutate(before, 1.0, generator).genotype
     for kind, edges in itertools.product((0, 14), NODE_EDGES[1:]):
         span = slice(kind + edges[0], kind + edges[-1] + 1)
@@ -129,13 +129,13 @@ def test_crossover_takes_whole_nodes() -> None:
     generator = np.random.default_rng(3)
     first, second = SPACE.sample(generator), SPACE.sample(generator)
     taken = []
-    for _ in range(1000):
+    for _ in range(400):
         child = SPACE.crossover(first, second, generator).genotype
         spans = [slice(kind + edges[0], kind + edges[-1] + 1) for kind in (0, 14) for edges in NODE_EDGES]
         from_first = [child[span] == first.genotype[span] for span in spans]
         assert all(mine or child[span] == second.genotype[span] for mine, span in zip(from_first, spans, strict=True))
         taken.append(from_first)
-    assert np.abs(np.array(taken).mean(axis=0) - 0.5).max() < 0.06
+    assert np.abs(np.array(taken).mean(axis=0) - 0.5).max() < 0.1
 
 
 def test_architectures_that_number_their_nodes_otherwise_train_alike() -> None:
@@ -297,15 +297,19 @@ def repeated_pools(genes: tuple[int, ...]) -> tuple[int, int]:
 def cost_of_cells(genes: NDArray[np.int64], prices: NDArray[np.float64]) -> NDArray[np.float64]:
     """What cells cost, (n, 14) genes at (14, 8) prices: every operation, and each pool of a source once."""
     costs = np.zeros(len(genes))
+    pools = {pool: genes == pool for pool in POOLS}
     for edge in range(len(EDGES)):
-        costs += np.where(np.isin(genes[:, edge], POOLS), 0, prices[edge][genes[:, edge]])
+        paid = prices[edge].copy()
+        paid[POOLS] = 0.0
+        costs += paid[genes[:, edge]]
     for source, pool in itertools.product(range(5), POOLS):
         edges = [edge for edge, (first, _) in enumerate(EDGES) if first == source]
-        costs += (genes[:, edges] == pool).any(axis=1) * prices[edges[0], pool]
+        there = np.logical_or.reduce([pools[pool][:, edge] for edge in edges])
+        costs += there * prices[edges[0], pool]
     return costs
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_cheapest_cell_is_that_of_all_cells(seed: int) -> None:
     """Of the six other operations only the cheapest can be part of it: all cells of three operations are looked at."""
     generator = np.random.default_rng(seed)
@@ -318,7 +322,7 @@ def test_the_cheapest_cell_is_that_of_all_cells(seed: int) -> None:
     operations = np.array(list(itertools.product((1, 2, 4), repeat=8)))
     least = np.inf
     for pairs in itertools.product(*[itertools.combinations(edges, 2) for edges in NODE_EDGES]):
-        genes = np.zeros((len(operations), len(EDGES)), np.int64)
+        genes = np.zeros((len(operations), len(EDGES)), np.int64, order="F")
         genes[:, list(itertools.chain.from_iterable(pairs))] = operations
         least = min(least, cost_of_cells(genes, prices).min())
     found = np.array([cheapest_cell(prices)])
