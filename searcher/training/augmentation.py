@@ -42,7 +42,8 @@ class Augmentation:
             images = mirrored(images, generator)
         if self.cutout_pixels:
             images = cut_out(images, self.cutout_pixels, generator)
-        return images
+        # Mirroring loses the layout.
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 def shifted(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
