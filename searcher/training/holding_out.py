@@ -23,9 +23,7 @@ def hold_out(dataset: ImageDataset, share: float, generator: torch.Generator) ->
         BadInputError: the share is not between 0 and 1, or leaves one of both parts without an image.
     """
     count = len(dataset.train_labels)
-    held = round(share * count) if math.isfinite(share) else 0
-    if not 0 < held < count:
-        raise BadInputError(f"a validation share of {share:g} of {count} training images leaves nothing to one part")
+    held = images_held(count, share)
     order = torch.randperm(count, generator=generator)
     kept, back = order[held:].sort().values, order[:held].sort().values
     return replace(
@@ -35,3 +33,15 @@ def hold_out(dataset: ImageDataset, share: float, generator: torch.Generator) ->
         test_images=dataset.train_images[back],
         test_labels=dataset.train_labels[back],
     )
+
+
+def images_held(count: int, share: float) -> int:
+    """Return how many of so many training images a share holds back.
+
+    Raises:
+        BadInputError: as `hold_out`.
+    """
+    held = round(share * count) if math.isfinite(share) else 0
+    if not 0 < held < count:
+        raise BadInputError(f"a validation share of {share:g} of {count} training images leaves nothing to one part")
+    return held

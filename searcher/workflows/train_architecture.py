@@ -29,7 +29,7 @@ from searcher.search.scores.threads import threads
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.space import SearchSpace
 from searcher.training.datasets import ImageDataset, fingerprint
-from searcher.training.holding_out import hold_out
+from searcher.training.holding_out import hold_out, images_held
 from searcher.training.loops import EpochResult, Training, accuracy
 from searcher.training.recipe import CUDA, DEVICES, Recipe
 from searcher.training.tensor_files import save_tensors
@@ -178,7 +178,13 @@ def _require_possible(request: TrainRequest) -> str:
         raise BadInputError(f"networks are trained on {' or '.join(DEVICES)}, not on {request.train_device!r}")
     if request.train_device == CUDA and not torch.cuda.is_available():
         raise BadInputError("torch finds no graphics card here: train on the CPU, without --train-device cuda")
+    _held(request)
     return exporter_for(request.runtime_format).suffix
+
+
+def _held(request: TrainRequest) -> int:
+    """Return how many training images are held back."""
+    return images_held(len(request.dataset.train_labels), request.validation_share) if request.validation_share else 0
 
 
 def _threads_of(folder: TrainingFolder) -> int:
@@ -276,7 +282,7 @@ def _concluded(
     images, labels = dataset.test_images[rows][:_CHECKED_IMAGES], dataset.test_labels[rows][:_CHECKED_IMAGES]
     checked = check_export(network, exported, model.sha256, request.runtime_format, images, labels)
     last = folder.epochs[-1]
-    held = round(request.validation_share * len(dataset.train_labels))
+    held = _held(request)
     return TrainedNetwork(
         space=space.name,
         sizes=repr(space),
