@@ -300,7 +300,7 @@ def test_held_back_images_are_not_trained_on(few: ImageDataset) -> None:
 
 def test_mobile_networks_are_trained_too(few: ImageDataset, tmp_path: Path) -> None:
     space = FBNet(classes=10)
-    text = "-".join(["8"] * 22) if space.is_connected(space.parse("-".join(["8"] * 22))) else "-".join(["0"] * 22)
+    text = "-".join(["0"] * 22)
     data = dataclasses.replace(few, train_images=few.train_images[:8], train_labels=few.train_labels[:8])
     recipe = Recipe(epochs=1, batch_size=8, peak_learning_rate=0.01)
     request = TrainRequest(space, space.parse(text), data, recipe, tmp_path / "run")
