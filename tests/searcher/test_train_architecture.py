@@ -28,9 +28,9 @@ from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.holding_out import hold_out
 from searcher.training.loops import accuracy
 from searcher.training.recipe import Recipe
+from searcher.training.tensor_files import save_tensors
 from searcher.verification.trained_network import TRAINING_DOCUMENT, TrainedNetwork, check_export
 from searcher.verification.verification import LimitMissedError
-from searcher.workflows import train_architecture as workflow
 from searcher.workflows import training_folder
 from searcher.workflows.train_architecture import TrainedMeasuring, TrainRequest, train_architecture
 from tests.agent.trees import RASPBERRY_PI
@@ -157,7 +157,7 @@ def test_a_crash_between_journal_and_state_loses_one_epoch(
         saved.append(path.name)
         if len(saved) == 2:
             raise MemoryError
-        workflow.save_tensors(content, path, title)
+        save_tensors(content, path, title)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_folder, "save_tensors", crashing)
