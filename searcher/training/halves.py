@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from searcher.errors import BadInputError
-from searcher.training.datasets import ImageDataset
 from searcher.training.augmentation import Augmentation
+from searcher.training.datasets import ImageDataset
 
 Batch = tuple[Tensor, Tensor]
 
