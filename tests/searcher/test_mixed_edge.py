@@ -59,7 +59,7 @@ def test_an_edge_is_the_weighted_sum_of_its_choices(affine: bool, training: bool
         block(images(CHANNELS) + 1)  # the running statistics are no longer those of a fresh norm
     edge = MixedEdge([Zero(), nn.Identity(), block, nn.AvgPool2d(3, 1, 1)]).train(training)
     weights = torch.tensor([[0.4, 0.3, 0.2, 0.1]], requires_grad=True)
-    (expected_weights,) = (weights.detach().clone().requires_grad_() for _ in range(1))
+    expected_weights = weights.detach().clone().requires_grad_()
 
     found = edge(inputs, mixtures_of(weights)[0])
     plain = (
@@ -152,11 +152,11 @@ def test_layers_that_differ_are_not_shared() -> None:
 
 
 def test_a_chain_of_layers_with_a_way_of_its_own_is_asked_as_a_whole() -> None:
-    class Residual(nn.Sequential):
+    class Centred(nn.Sequential):
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs - inputs.mean()
 
-    block = Residual(*conv()).eval()
+    block = Centred(*conv()).eval()
     edge = MixedEdge([block]).eval()
 
     assert torch.allclose(edge(images(), mixture(0.5)), 0.5 * block(images()), atol=1e-6)

@@ -266,17 +266,17 @@ def test_a_supernet_lives_on_from_its_state_dict() -> None:
 def test_recalibrated_statistics_are_those_of_a_fresh_network_on_the_batches() -> None:
     net = supernet()
     trained(net, 3)
-    batches = [images(8, seed) for seed in range(3)]
+    calibrating = [images(8, seed) for seed in range(3)]
     network = network_with_weights_of(net, FULL)
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     with torch.no_grad():
-        for batch in batches:
+        for batch in calibrating:
             network(batch)
 
-    recalibrate(net, hot(FULL), iter(batches))
+    recalibrate(net, hot(FULL), iter(calibrating))
     found = network_with_weights_of(net, FULL)
     assert len(norms) > 10
     for (name, one), other in zip(network.named_buffers(), found.buffers(), strict=True):
