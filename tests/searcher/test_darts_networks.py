@@ -205,7 +205,9 @@ def test_blocks_compute_in_onnx_what_they_do_in_torch(tmp_path: Path) -> None:
     assert {"max_pool", "sep_conv", "dil_conv", "factorised_reduction", "concat", "pool_head"} <= seen
 
 
-@pytest.mark.parametrize("name", ["avg_pool_3x3", "concat", "factorised_reduction"])
+@pytest.mark.parametrize(
+    "name", ["avg_pool_3x3", "concat", pytest.param("factorised_reduction", marks=pytest.mark.slow)]
+)
 def test_tflite_blocks_compute_the_same_in_operators_that_runtimes_know(name: str, tmp_path: Path) -> None:
     reducing = TINY.cell_places[2]
     operations = {"concat": reducing.concat, "factorised_reduction": reducing.operation("skip_connect", 0)}
