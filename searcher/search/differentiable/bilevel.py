@@ -16,7 +16,7 @@ from searcher.networks.supernet import Supernet
 from searcher.search.differentiable.control import Control
 from searcher.search.differentiable.costs import StructureCosts
 from searcher.search.differentiable.hypernetwork import Hypernetwork, structure_logits
-from searcher.search.differentiable.objective import objective
+from searcher.search.differentiable.objective import expected_objective
 from searcher.search.differentiable.relaxation import sample_weights
 from searcher.search.differentiable.settings import BF16, DartsSettings
 from searcher.search.differentiable.simplex import gumbel_noise
@@ -68,12 +68,14 @@ class StructureDraw:
         noise: (positions, choices) Gumbel variables.
         temperature: of the relaxation.
         paths: choices a position that are computed; 0 is all.
+        others: more points at which prices alone are looked at, each (dimension,).
     """
 
     point: Tensor
     noise: Tensor
     temperature: float
     paths: int
+    others: tuple[Tensor, ...] = ()
 
     def weights(self, logits: Tensor) -> Tensor:
         """Return the weights of a mixture, (positions, choices), from the logits at the point."""
@@ -81,11 +83,21 @@ class StructureDraw:
 
 
 def draw_structure(
-    control: Control, hypernetwork: Hypernetwork, temperature: float, paths: int, generator: torch.Generator
+    control: Control,
+    hypernetwork: Hypernetwork,
+    temperature: float,
+    paths: int,
+    generator: torch.Generator,
+    price_points: int = 1,
 ) -> StructureDraw:
-    """Draw a point and the noise; the structure at the point is not computed yet."""
+    """Draw a point, the noise, and the other points of so many that prices are looked at.
+
+    The structure at the points is not computed yet.
+    """
     point = control.draw(generator)
-    return StructureDraw(point, gumbel_noise(hypernetwork.tables[0], generator), temperature, paths)
+    noise = gumbel_noise(hypernetwork.tables[0], generator)
+    others = tuple(control.draw(generator) for _ in range(price_points - 1))
+    return StructureDraw(point, noise, temperature, paths, others)
 
 
 def task_loss(supernet: Supernet, batch: Batch, weights: Tensor, precision: str) -> tuple[Tensor, Tensor]:
@@ -144,9 +156,8 @@ def structure_step(
         return task_loss(learners.supernet, batch, weights, settings.precision)[0]
 
     def validation_objective() -> Tensor:
-        logits = structure_logits(control, learners.hypernetwork, draw.point)
         task = loss_on(validation)
-        total = objective(task, torch.softmax(logits, dim=-1), control.prices(draw.point), costs)
+        total = expected_objective(task, (draw.point, *draw.others), control, learners.hypernetwork, costs)
         losses.extend((task.detach(), total.detach()))
         return total
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from searcher.search.differentiable.control import Prices
+from searcher.search.differentiable.control import Control, Prices
 from searcher.search.differentiable.costs import StructureCosts
+from searcher.search.differentiable.hypernetwork import Hypernetwork, structure_logits
 
 
 def objective(task_loss: Tensor, probabilities: Tensor, prices: Prices, costs: StructureCosts) -> Tensor:
@@ -24,6 +27,35 @@ def objective(task_loss: Tensor, probabilities: Tensor, prices: Prices, costs: S
     Returns:
         A scalar in float64 on the CPU.
     """
+    return task_loss.to("cpu", torch.float64) + priced(probabilities, prices, costs)
+
+
+def priced(probabilities: Tensor, prices: Prices, costs: StructureCosts) -> Tensor:
+    """Return λ · Reg + Σ over devices of κ · Latency of (positions, choices) probabilities, a scalar in float64."""
     complexity = prices.complexity * costs.complexity_ratio(probabilities)
-    latency = torch.dot(prices.latency, costs.latency_terms(probabilities))
-    return task_loss.to("cpu", torch.float64) + complexity + latency
+    return complexity + torch.dot(prices.latency, costs.latency_terms(probabilities))
+
+
+def expected_objective(
+    task_loss: Tensor, points: Sequence[Tensor], control: Control, hypernetwork: Hypernetwork, costs: StructureCosts
+) -> Tensor:
+    """Return the objective whose expectation over points of control is taken over a few at once where that is cheap.
+
+    The task's loss takes a pass through the supernet and is that of one point. What the prices add is known without a
+    pass, so that its mean over more points only takes noise from the gradient.
+
+    Args:
+        task_loss: a scalar, at the first of the points.
+        points: of control, at least one, each (dimension,).
+        control: that gives them their meaning.
+        hypernetwork: of the structure.
+        costs: of structures.
+
+    Returns:
+        A scalar in float64 on the CPU.
+    """
+    structures = (torch.softmax(structure_logits(control, hypernetwork, point), dim=-1) for point in points)
+    terms = [
+        priced(structure, control.prices(point), costs) for structure, point in zip(structures, points, strict=True)
+    ]
+    return task_loss.to("cpu", torch.float64) + torch.stack(terms).mean()

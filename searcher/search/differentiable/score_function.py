@@ -23,7 +23,7 @@ from searcher.search.differentiable.bilevel import Learners, task_loss
 from searcher.search.differentiable.control import Control
 from searcher.search.differentiable.costs import StructureCosts
 from searcher.search.differentiable.hypernetwork import Hypernetwork, structure_logits
-from searcher.search.differentiable.objective import objective
+from searcher.search.differentiable.objective import expected_objective
 from searcher.search.differentiable.settings import DartsSettings
 from searcher.search.differentiable.simplex import gumbel_noise
 from searcher.training.halves import Batch
@@ -36,17 +36,22 @@ class PathDraws:
     Attributes:
         point: (dimension,).
         noises: (samples, positions, choices) Gumbel variables; with the logits they choose.
+        others: more points at which prices alone are looked at, each (dimension,).
     """
 
     point: Tensor
     noises: Tensor
+    others: tuple[Tensor, ...] = ()
 
 
-def draw_paths(control: Control, hypernetwork: Hypernetwork, samples: int, generator: torch.Generator) -> PathDraws:
-    """Draw a point and the noise of so many samples there."""
+def draw_paths(
+    control: Control, hypernetwork: Hypernetwork, samples: int, generator: torch.Generator, price_points: int = 1
+) -> PathDraws:
+    """Draw a point, the noise of so many samples there, and the other points of so many that prices are looked at."""
     point = control.draw(generator)
     like = hypernetwork.tables.detach()[0].expand(samples, -1, -1)
-    return PathDraws(point, gumbel_noise(like, generator))
+    noises = gumbel_noise(like, generator)
+    return PathDraws(point, noises, tuple(control.draw(generator) for _ in range(price_points - 1)))
 
 
 def sampled_structure_step(
@@ -77,7 +82,7 @@ def sampled_structure_step(
     surrogate = leave_one_out(losses, of_paths)
     # The surrogate's value means nothing: only its gradient is added.
     loss = task + (surrogate - surrogate.detach())
-    total = objective(loss, torch.softmax(logits, dim=-1), control.prices(draws.point), costs)
+    total = expected_objective(loss, (draws.point, *draws.others), control, learners.hypernetwork, costs)
     learners.structure_optimizer.zero_grad()
     torch.autograd.backward(total)
     learners.structure_optimizer.step()

@@ -197,10 +197,12 @@ class DifferentiableSearch:
     def _train_structure(self, pair: tuple[Batch, Batch]) -> tuple[Tensor, Tensor]:
         settings, control, hypernetwork = self.settings, self.control, self.hypernetwork
         if settings.structure_samples:
-            draws = draw_paths(control, hypernetwork, settings.structure_samples, self._draws)
+            draws = draw_paths(control, hypernetwork, settings.structure_samples, self._draws, settings.price_points)
             return sampled_structure_step(self._learners, control, self.costs, draws, pair[1], settings)
         temperature = schedule.temperature(settings, self._epoch)
-        draw = draw_structure(control, hypernetwork, temperature, settings.structure_paths, self._draws)
+        draw = draw_structure(
+            control, hypernetwork, temperature, settings.structure_paths, self._draws, settings.price_points
+        )
         return structure_step(self._learners, control, self.costs, draw, pair, settings)
 
     def _train_weights(self, batch: Batch, sums: Sums, warm_up: bool) -> None:

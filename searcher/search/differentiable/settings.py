@@ -36,6 +36,8 @@ class DartsSettings:
         structure_paths: choices a position that a structure step computes; 0 is all.
         structure_samples: one-hot architectures whose losses give the structure's gradient (score function), at least
             2; 0 derives the loss of one relaxed sample, of `structure_paths`, instead.
+        price_points: points of control over which a structure step averages what the prices add; that takes no pass
+            through the supernet.
         uniform_share: share of the weight steps after the warm-up that still train a path drawn without regard to the
             structure, so that no architecture's weights grow stale.
         trained_odds: on such a path, how many times as often as a choice without parameters one with them is drawn; 1
@@ -77,6 +79,7 @@ class DartsSettings:
     weight_paths: int = 1
     structure_paths: int = ALL_PATHS
     structure_samples: int = 0
+    price_points: int = 8
     uniform_share: float = 0.0
     trained_odds: float = 1.0
     second_order: bool = False
@@ -123,6 +126,7 @@ class DartsSettings:
             ("weight_paths", self.weight_paths, 0),
             ("structure_paths", self.structure_paths, 0),
             ("structure_samples", self.structure_samples, 0),
+            ("price_points", self.price_points, 1),
             ("skip_limit", self.skip_limit or 0, 0),
             ("eigenvalue_window", self.eigenvalue_window, 0),
             ("grid_divisions", self.grid_divisions, 1),
