@@ -53,13 +53,8 @@ class NetworkFit:
             BadInputError: these are no encodings of the space, the latencies are not positive or not as many, or too
                 few networks are connected.
         """
-        if measured_ms.shape != genotypes.shape[:1] or not (np.isfinite(measured_ms) & (measured_ms > 0)).all():
-            raise BadInputError("a fit takes one positive latency for each network")
         self._space = space
-        connected = _connected(space, genotypes)
-        if connected.sum() < FEWEST_NETWORKS:
-            raise BadInputError(f"a fit takes {FEWEST_NETWORKS} connected networks at least, not {connected.sum()}")
-        sample, latencies = genotypes[connected], measured_ms[connected]
+        sample, latencies = connected_sample(space, genotypes, measured_ms)
         self._ridge = fit_grouped_ridge(_features(sample), np.repeat(np.arange(len(RULES)), len(OPERATIONS)), latencies)
         self._least_ms = float(latencies.min())
         self._doubtful = doubtful(sample)
@@ -139,6 +134,23 @@ class NetworkFit:
         if architecture.space != self._space.name:
             raise BadInputError(f"{architecture} is not an architecture of {self._space.name}.")
         return np.array([architecture.genotype], np.int64)
+
+
+def connected_sample(
+    space: NasBench201, genotypes: NDArray[np.integer[Any]], measured_ms: Floats
+) -> tuple[NDArray[np.integer[Any]], Floats]:
+    """Return the connected networks of a sample that a model can be fitted to, with their latencies.
+
+    Raises:
+        BadInputError: these are no encodings of the space, the latencies are not positive or not as many, or too few
+            networks are connected.
+    """
+    if measured_ms.shape != genotypes.shape[:1] or not (np.isfinite(measured_ms) & (measured_ms > 0)).all():
+        raise BadInputError("a fit takes one positive latency for each network")
+    connected = _connected(space, genotypes)
+    if connected.sum() < FEWEST_NETWORKS:
+        raise BadInputError(f"a fit takes {FEWEST_NETWORKS} connected networks at least, not {connected.sum()}")
+    return genotypes[connected], measured_ms[connected]
 
 
 def doubtful(genotypes: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
