@@ -104,6 +104,9 @@ def search(
         float, typer.Option(help="Of the bounds that limits are held against, where prices tell how wrong they may be.")
     ] = CONFIDENCE,
     device: Annotated[str, typer.Option(help="Train on cpu, or on a GPU: cuda or cuda:1, as torch names it.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch on a CPU; as many as there are processors unless given.")
+    ] = None,
     seed: options.Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search of --output.")] = False,
     as_json: options.Json = False,
@@ -140,6 +143,7 @@ def search(
         ),
         confidence=confidence,
         device=device,
+        threads=threads,
         resume=resume,
     )
     found = show.run(darts_run(request))

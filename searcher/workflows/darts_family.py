@@ -18,7 +18,7 @@ from searcher.search.differentiable.family import (
 )
 from searcher.training.datasets import fingerprint, load_dataset
 from searcher.workflows.darts_folder import FAMILY, STATE, DartsRun, read_run, read_state
-from searcher.workflows.darts_parts import priced_devices, put_together
+from searcher.workflows.darts_parts import priced_devices, put_together, torch_threads
 from searcher.workflows.progress import Progress, Work
 
 DIVISIONS = 6
@@ -61,13 +61,14 @@ def darts_family(request: FamilyRequest) -> Work[Family]:
     dataset = load_dataset(run.data)
     if fingerprint(dataset) != run.data_fingerprint:
         raise BadInputError(f"the data {run.data} is not that of the search of {request.run}")
-    parts = put_together(run, devices, dataset)
     state, state_sha256 = stored
-    parts.search.restore(state)
     members = []
-    for count, member in judged_members(parts.search, parts.space, devices, parts.halves, request.divisions):
-        members.append(member)
-        yield Progress("judge architectures", len(members), count)
+    with torch_threads(run.threads):
+        parts = put_together(run, devices, dataset)
+        parts.search.restore(state)
+        for count, member in judged_members(parts.search, parts.space, devices, parts.halves, request.divisions):
+            members.append(member)
+            yield Progress("judge architectures", len(members), count)
     order = ranked(members, devices)
     reason = no_member_within_limits(order, devices)
     family = Family(

@@ -87,6 +87,7 @@ class DartsRun:
         data: name of the data set, its place as it was then.
         data_fingerprint: of its training split.
         device: that trains, as torch names it.
+        threads: of torch on a CPU, which the last bits of what it computes depend on.
         confidence: of bounds, where prices tell by how much they may be wrong.
         devices: with their prices.
         versions: of the packages that compute.
@@ -102,6 +103,7 @@ class DartsRun:
     data: str
     data_fingerprint: str
     device: str
+    threads: int
     confidence: float
     devices: tuple[RunDevice, ...]
     versions: Mapping[str, str]

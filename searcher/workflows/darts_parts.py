@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -116,6 +117,17 @@ def torch_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadInputError(f"there is no device {name!r} here that torch can compute on")
     return device
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let each of torch's operations on a CPU use so many threads: with other numbers sums are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _control(choice: ControlChoice, devices: Sequence[str], choices: int) -> Control:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from searcher.workflows.darts_folder import (
     read_epochs,
     read_state,
 )
-from searcher.workflows.darts_parts import priced_devices, put_together, torch_device
+from searcher.workflows.darts_parts import priced_devices, put_together, torch_device, torch_threads
 from searcher.workflows.darts_prices import read_file
 from searcher.workflows.progress import Progress, Work
 
@@ -59,6 +60,7 @@ class DartsRequest:
         settings: of the search.
         confidence: of bounds, where prices tell by how much they may be wrong.
         device: that trains, as torch names it.
+        threads: of torch on a CPU; None for the processors that there are.
         resume: go on with the search that is in the folder.
     """
 
@@ -75,6 +77,7 @@ class DartsRequest:
     settings: DartsSettings = DartsSettings()  # noqa: RUF009 # frozen
     confidence: float = CONFIDENCE
     device: str = "cpu"
+    threads: int | None = None
     resume: bool = False
 
 
@@ -111,9 +114,8 @@ def darts_run(request: DartsRequest, clock_s: Callable[[], float] = time.monoton
     yield Progress("prices", 1, 1, "\n".join(map(_range_note, devices)))
     dataset = load_dataset(run.data)
     run = replace(run, data_fingerprint=fingerprint(dataset))
-    parts = put_together(run, devices, dataset)
-    search = parts.search
-    with RunFolder(request.output) as folder:
+    with torch_threads(run.threads), RunFolder(request.output) as folder:
+        search = put_together(run, devices, dataset).search
         folder.settle(run, {one.file: contents[one.name] for one in run.devices}, request.resume)
         stored = read_state(request.output)
         if stored is not None:
@@ -168,6 +170,7 @@ def _described(request: DartsRequest, prices: dict[Path, bytes]) -> DartsRun:
         data=f"{request.data.partition(':')[0]}:{Path(place).absolute()}" if place else request.data,
         data_fingerprint="",
         device=request.device,
+        threads=request.threads or len(os.sched_getaffinity(0)),
         confidence=request.confidence,
         devices=tuple(
             RunDevice(
