@@ -1,5 +1,7 @@
 """Steps of the bilevel search, against derivatives that are known."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -23,6 +25,14 @@ from searcher.training.halves import Batch, BatchSettings, paired_batches
 from tests.searcher.darts_parts import CONTROL, COSTS, SMALL, halves
 
 SETTINGS = DartsSettings(batch_size=16, structure_learning_rate=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -143,9 +153,7 @@ def test_a_weight_step_trains_the_drawn_path_alone() -> None:
     path = torch.zeros(6, 5)
     path[:, 1] = 1  # skips
     path[0] = torch.eye(5)[3]  # a 3×3 convolution on the first edge
-    before = dict(
-        zip([name for name, _ in both.supernet.named_parameters()], values(both.supernet.parameters()), strict=True)
-    )
+    before = {name: value.detach().clone() for name, value in both.supernet.named_parameters()}
     loss, right = weight_step(both, pair_of_batches()[0], path, SETTINGS)
     changed = {name for name, now in both.supernet.named_parameters() if not torch.equal(now, before[name])}
     in_cells = {name for name in changed if "edges" in name}
@@ -159,8 +167,8 @@ def test_a_weight_step_trains_the_drawn_path_alone() -> None:
 def test_weight_steps_learn() -> None:
     both, batch = learners(), pair_of_batches()[0]
     mixture = torch.full((6, 5), 0.2)
-    losses = [weight_step(both, batch, mixture, SETTINGS)[0].item() for _ in range(12)]
-    assert losses[-1] < 0.8 * losses[0]
+    losses = [weight_step(both, batch, mixture, SETTINGS)[0].item() for _ in range(8)]
+    assert losses[-1] < 0.9 * losses[0]
     assert task_loss(both.supernet, batch, mixture, "fp32")[0].item() < losses[0]
 
 
@@ -192,6 +200,8 @@ def test_draws_come_from_the_generator_alone() -> None:
         ({"uniform_share": 1.5}, "uniform_share"),
         ({"structure_betas": (0.5, 1.0)}, "betas"),
         ({"perturbation": 0.1}, "weight_paths must be 0"),
+        ({"structure_samples": 1}, "nothing to be held against"),
+        ({"structure_samples": 4, "second_order": True}, "second order"),
         ({"precision": "fp8"}, "fp8"),
         ({"temperature_to": float("nan")}, "temperature_to"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),

@@ -17,6 +17,7 @@ from searcher.search.differentiable.costs import StructureCosts
 from searcher.search.differentiable.hypernetwork import Hypernetwork, structure_logits
 from searcher.spaces.architecture import Architecture
 
+_DECIMALS = 6  # of ratios; what differs behind them is rounding, as logits are fp32
 _SHARPENED = 0.75  # RobustDARTS's bound on the mean eigenvalue then ÷ now
 
 
@@ -115,7 +116,7 @@ def monotony(
     with torch.no_grad():
         for name, points in control.ladders(divisions).items():
             structures = [torch.softmax(structure_logits(control, hypernetwork, point), dim=-1) for point in points]
-            along = [_ratio(name, structure, costs) for structure in structures]
+            along = [round(_ratio(name, structure, costs), _DECIMALS) for structure in structures]
             rungs = np.arange(len(along), dtype=np.float64)
             rises = float(np.mean(np.diff(along) > 0))
             found[name] = Monotony(tuple(along), spearman(rungs, np.array(along)), rises)

@@ -35,6 +35,7 @@ from searcher.search.differentiable.guards import (
 from searcher.search.differentiable.hypernetwork import Hypernetwork, build_hypernetwork, structure_logits
 from searcher.search.differentiable.relaxation import perturbed, uniform_path
 from searcher.search.differentiable.report import EpochReport, Sums
+from searcher.search.differentiable.score_function import draw_paths, sampled_structure_step
 from searcher.search.differentiable.settings import FP32, DartsSettings
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.space import SearchSpace
@@ -186,14 +187,19 @@ class DifferentiableSearch:
 
     def _train_both(self, sums: Sums) -> None:
         settings = self.settings
-        temperature = schedule.temperature(settings, self._epoch)
         for step, pair in enumerate(paired_batches(self._halves, self._batches, self._order)):
             if step % settings.structure_every == 0:
-                draw = draw_structure(
-                    self.control, self.hypernetwork, temperature, settings.structure_paths, self._draws
-                )
-                sums.add_structure(*structure_step(self._learners, self.control, self.costs, draw, pair, settings))
+                sums.add_structure(*self._train_structure(pair))
             self._train_weights(pair[0], sums, warm_up=False)
+
+    def _train_structure(self, pair: tuple[Batch, Batch]) -> tuple[Tensor, Tensor]:
+        settings, control, hypernetwork = self.settings, self.control, self.hypernetwork
+        if settings.structure_samples:
+            draws = draw_paths(control, hypernetwork, settings.structure_samples, self._draws)
+            return sampled_structure_step(self._learners, control, self.costs, draws, pair[1], settings)
+        temperature = schedule.temperature(settings, self._epoch)
+        draw = draw_structure(control, hypernetwork, temperature, settings.structure_paths, self._draws)
+        return structure_step(self._learners, control, self.costs, draw, pair, settings)
 
     def _train_weights(self, batch: Batch, sums: Sums, warm_up: bool) -> None:
         loss, right = weight_step(self._learners, batch, self._mixture(warm_up), self.settings)

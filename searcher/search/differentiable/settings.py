@@ -33,6 +33,8 @@ class DartsSettings:
         temperature_to: of the Gumbel-Softmax in the last epoch; it falls in a line.
         weight_paths: choices a position that a weight step computes; 1 is a one-hot path, 0 all.
         structure_paths: choices a position that a structure step computes; 0 is all.
+        structure_samples: one-hot architectures whose losses give the structure's gradient (score function), at least
+            2; 0 derives the loss of one relaxed sample, of `structure_paths`, instead.
         uniform_share: share of the weight steps after the warm-up that still train a uniformly drawn path, so that
             no architecture's weights grow stale.
         second_order: whether the structure's gradient goes through the weights' next step (DARTS, Eq. 7).
@@ -71,6 +73,7 @@ class DartsSettings:
     temperature_to: float = 0.2
     weight_paths: int = 1
     structure_paths: int = ALL_PATHS
+    structure_samples: int = 0
     uniform_share: float = 0.0
     second_order: bool = False
     auxiliary_skip: float = 0.0
@@ -98,6 +101,10 @@ class DartsSettings:
             raise BadInputError(f"betas of Adam lie between 0 and 1, not at {self.structure_betas}")
         if self.perturbation and self.weight_paths != ALL_PATHS:
             raise BadInputError("a perturbation is of mixtures of all choices: weight_paths must be 0 with it")
+        if self.structure_samples == 1:
+            raise BadInputError("the loss of one sample has nothing to be held against: structure_samples is 0 or 2")
+        if self.structure_samples and self.second_order:
+            raise BadInputError("the second order needs a relaxed sample: structure_samples must be 0 with it")
         if self.precision not in (FP32, BF16):
             raise BadInputError(f"supernets are trained in {FP32} or {BF16}, not in {self.precision!r}")
         if self.seed > GREATEST_SEED:
@@ -111,6 +118,7 @@ class DartsSettings:
             ("structure_every", self.structure_every, 1),
             ("weight_paths", self.weight_paths, 0),
             ("structure_paths", self.structure_paths, 0),
+            ("structure_samples", self.structure_samples, 0),
             ("skip_limit", self.skip_limit or 0, 0),
             ("eigenvalue_window", self.eigenvalue_window, 0),
             ("grid_divisions", self.grid_divisions, 1),
