@@ -87,6 +87,12 @@ def search(
     structure_learning_rate: Annotated[
         float, typer.Option(help="Of the structure's Adam.")
     ] = _SETTINGS.structure_learning_rate,
+    structure_samples: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Learn the structure from the losses of so many sampled architectures; 0: from a mixture's."
+        ),
+    ] = _SETTINGS.structure_samples,
     second_order: Annotated[
         bool, typer.Option("--second-order", help="Derive the structure through the weights' next step.")
     ] = False,
@@ -134,6 +140,7 @@ def search(
             warm_up_epochs=warm_up_epochs,
             batch_size=batch_size,
             structure_learning_rate=structure_learning_rate,
+            structure_samples=structure_samples,
             second_order=second_order,
             auxiliary_skip=auxiliary_skip,
             skip_limit=skip_limit,

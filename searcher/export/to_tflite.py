@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from searcher.artifacts import replacing
 from searcher.export.quiet import quietly
 from searcher.networks.mobile import ChannelShuffle
+from searcher.networks.separable import Concat
 from searcher.spaces.block import Shape
 
 SUFFIX = ".tflite"
@@ -56,6 +57,46 @@ class ChannelsLastShuffle(nn.Module):
         return parted.transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
+class ChannelsLastConcat(nn.Module):
+    """Channels one after the other of values that lie channels last; see `Concat`.
+
+    Alone, with no convolution to anchor the layout, the converter would transpose all that goes in and what comes out.
+    """
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return (N, the sum of all C, H, W)."""
+        return torch.cat([one.permute(0, 2, 3, 1) for one in inputs], dim=3).permute(0, 3, 1, 2)
+
+
+class StridedAveragePool(nn.Module):
+    """Average pooling with a stride that leaves the padding out of the mean, as a pool of zeros too and a factor.
+
+    As torch has it, it comes out of the converter as sums over windows that many runtimes do not know.
+    """
+
+    def __init__(self, pool: nn.AvgPool2d) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = (_side(size) for size in (pool.kernel_size, pool.stride, pool.padding))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the means, (N, C, H', W')."""
+        rows, columns = (self._shares(int(size)) for size in inputs.shape[-2:])
+        padded = nn.functional.pad(inputs, (self.padding,) * 4)
+        # Numbers of Python are a constant of the file; what torch computes here would be computed in every inference.
+        factor = torch.tensor([[row * column for column in columns] for row in rows])
+        return nn.functional.avg_pool2d(padded, self.kernel, self.stride) * factor
+
+    def _shares(self, size: int) -> list[float]:
+        """Return, for each window along a side, its length over what of it lies inside the image."""
+        starts = range(-self.padding, size + self.padding - self.kernel + 1, self.stride)
+        inside = (min(start + self.kernel, size) - max(start, 0) for start in starts)
+        return [self.kernel / length for length in inside]
+
+
+def _side(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]
+
+
 def exporter_versions() -> dict[str, str]:
     """Return the versions of the packages that write the files."""
     return {name: version(name) for name in ("torch", "litert-torch")}
@@ -82,12 +123,21 @@ def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
 
 
 def _for_channels_last(module: nn.Module) -> nn.Module:
-    """Return a copy in which what would be transposed is computed channels last."""
+    """Return a copy in which what would be transposed, or come out as what few runtimes know, is computed otherwise."""
     copied = copy.deepcopy(module)
     for parent in list(copied.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
-                setattr(parent, name, WholeImagePool())
-            elif isinstance(child, ChannelShuffle):
-                setattr(parent, name, ChannelsLastShuffle(child.groups))
-    return copied
+            setattr(parent, name, _replaced(child))
+    # Inside a network the convolutions anchor the layout, and permutations would only be in the way.
+    return ChannelsLastConcat() if isinstance(copied, Concat) else _replaced(copied)
+
+
+def _replaced(module: nn.Module) -> nn.Module:
+    """Return what computes the same in a better file, or the module itself."""
+    if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
+        return WholeImagePool()
+    if isinstance(module, ChannelShuffle):
+        return ChannelsLastShuffle(module.groups)
+    if isinstance(module, nn.AvgPool2d) and _side(module.stride) > 1 and _side(module.padding) > 0:
+        return StridedAveragePool(module)
+    return module

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from searcher.errors import BadInputError
-from searcher.networks.mobile import ChannelShuffle
 from searcher.networks.quick import PoolByConvolution
 
-# Layers without weights with which choices begin: two whose descriptions are equal compute the same.
-_ALIKE = (nn.ReLU, PoolByConvolution, nn.AvgPool2d, nn.MaxPool2d)
+# Of layers without weights with which choices begin, all that decides what they compute.
+_DECIDING: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
+    (nn.ReLU, ()),
+    (PoolByConvolution, ()),
+    (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
+    (nn.AvgPool2d, ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +63,18 @@ class Source:
     def __init__(self, value: Tensor) -> None:
         """Begin with a node's value, (N, C, H, W)."""
         self.value = value
-        self._made: dict[str, Tensor] = {}
+        self._made: dict[tuple[object, ...], Tensor] = {}
         self._parts: dict[int, Source] = {}
 
     def through(self, layer: nn.Module) -> Tensor:
         """Return what a layer makes of the value; of layers that compute the same, only the first is asked."""
-        if not isinstance(layer, _ALIKE):
+        kind = _kind(layer)
+        if kind is None:
             result: Tensor = layer(self.value)
             return result
-        description = repr(layer)
-        if description not in self._made:
-            self._made[description] = layer(self.value)
-        return self._made[description]
+        if kind not in self._made:
+            self._made[kind] = layer(self.value)
+        return self._made[kind]
 
     def first(self, channels: int) -> Source:
         """Return the first so many channels as a source of their own, always the same one."""
@@ -125,7 +129,6 @@ class MixedEdge(nn.Module):
         self.partial_channels = partial_channels
         self.bypass = bypass
         self.auxiliary = auxiliary
-        self.shuffle = ChannelShuffle(partial_channels)
         self._computing = tuple(not isinstance(candidate, Zero) for candidate in candidates)
 
     def passes(self, mixture: Mixture, auxiliary_skip: float) -> bool:
@@ -153,8 +156,7 @@ class MixedEdge(nn.Module):
             joined = functional.pad(others, (0, 0, 0, 0, channels, 0))
         else:
             joined = torch.cat((mixed, others), dim=1)
-        shuffled: Tensor = self.shuffle(joined)
-        return shuffled
+        return _shuffled(joined, self.partial_channels)
 
     def _mixed(self, source: Source, mixture: Mixture, auxiliary_skip: float) -> Tensor | None:
         terms: list[Tensor] = [
@@ -179,8 +181,27 @@ def total(terms: Iterable[Tensor | None]) -> Tensor | None:
     return result
 
 
+def _shuffled(inputs: Tensor, groups: int) -> Tensor:
+    """Return (N, C, H, W) in channels-last memory, channel i of group g as channel i·groups + g."""
+    count, channels, height, width = inputs.shape
+    # Dealt out along the last dimension: the same along the second would leave the layout that is quick.
+    parted = inputs.permute(0, 2, 3, 1).reshape(count, height, width, groups, channels // groups)
+    return parted.transpose(3, 4).reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _kind(layer: nn.Module) -> tuple[object, ...] | None:
+    """Return what is equal for layers that compute the same of one value; None where a layer has weights or may."""
+    for layer_type, names in _DECIDING:
+        if type(layer) is layer_type:
+            return (layer_type, *(getattr(layer, name) for name in names))
+    return None
+
+
 def _weighted(candidate: nn.Module, source: Source, weight: Tensor | None) -> Tensor:
-    layers = list(candidate) if isinstance(candidate, nn.Sequential) else [candidate]
+    layers: list[nn.Module] = [candidate]
+    # A subclass may do something else than one layer after the other.
+    if isinstance(candidate, nn.Sequential) and type(candidate).forward is nn.Sequential.forward:
+        layers = list(candidate)
     norm = layers.pop() if len(layers) > 1 and isinstance(layers[-1], nn.BatchNorm2d) else None
     value = source.through(layers[0])
     for layer in layers[1:]:

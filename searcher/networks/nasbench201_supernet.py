@@ -42,9 +42,9 @@ class MixedCell(nn.Module):
                 for edge, (source, target) in enumerate(EDGES)
                 if target == node and live[edge]
             ]
-            value = total(operands)
             # A node that has no live edge is the source of none either, unless it is the last one.
-            sources.append(Source(torch.zeros_like(inputs) if value is None else value))
+            value = total(operands)
+            sources.append(_source_of(torch.zeros_like(inputs) if value is None else value, sources))
         return sources[-1].value
 
 
@@ -108,6 +108,12 @@ def live_edges(passing: Sequence[bool]) -> tuple[bool, ...]:
         if passes and target in needed:
             needed.add(source)
     return tuple(passes and source in reached and target in needed for (source, target), passes in pairs)
+
+
+def _source_of(value: Tensor, known: Sequence[Source]) -> Source:
+    """Return the source of a value; a skip alone makes two nodes the same tensor, and so the same source."""
+    same = [source for source in known if source.value is value]
+    return same[0] if same else Source(value)
 
 
 def _edge(space: NasBench201, stage: int, options: SupernetOptions) -> MixedEdge:

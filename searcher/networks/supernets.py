@@ -6,9 +6,11 @@ import torch
 
 from searcher.errors import BadInputError
 from searcher.networks.blocks import initialise
+from searcher.networks.darts_supernet import DartsSupernet
 from searcher.networks.fbnet_supernet import FBNetSupernet
 from searcher.networks.nasbench201_supernet import NasBench201Supernet
 from searcher.networks.supernet import Supernet, SupernetOptions
+from searcher.spaces.darts import DartsSpace
 from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
@@ -32,4 +34,6 @@ def _of(space: SearchSpace, options: SupernetOptions) -> Supernet:
         return NasBench201Supernet(space, options)
     if isinstance(space, FBNet):
         return FBNetSupernet(space, options)
+    if isinstance(space, DartsSpace):
+        return DartsSupernet(space, options)
     raise BadInputError(f"There is no supernet of the space {space.name}.")

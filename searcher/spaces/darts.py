@@ -176,8 +176,8 @@ class DartsSpace:
         for kind, from_input, operation in itertools.product(range(len(KINDS)), (0, 1), range(1, len(OPERATIONS))):
             at = per_cell[kind] == operation
             executed[kind, from_input, operation] = _executed(at, operation, bool(from_input))
-        units = executed.reshape(-1, len(genotypes))
-        varying = units.T @ self._executions.reshape(len(units), -1).astype(np.float32)
+        per_execution = self._executions.reshape(-1, len(self._all_blocks)).astype(np.float32)
+        varying = executed.reshape(len(per_execution), len(genotypes)).T @ per_execution
         counts: NDArray[np.int32] = (self._base.astype(np.float32) + varying).astype(np.int32)
         return counts
 

@@ -107,7 +107,7 @@ def cells_of(genes: Sequence[int]) -> tuple[Genotype, Genotype]:
 
 def has_two_edges_a_node(genes: Sequence[int]) -> bool:
     """Tell whether each node has exactly two edges that are not `none`."""
-    return bool(two_edges_a_node(np.array([genes]))[0])
+    return all(sum(cell[edge] != 0 for edge in edges) == 2 for cell in cells_of(genes) for edges in NODE_EDGES)
 
 
 def two_edges_a_node(genotypes: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
