@@ -18,7 +18,7 @@ from searcher.search.differentiable.family import FAMILY_DOCUMENT
 from searcher.search.differentiable.settings import DartsSettings
 from searcher.verification.verification import VERIFICATION_DOCUMENT, LimitMissedError
 from searcher.workflows.darts_family import DIVISIONS, FamilyRequest, darts_family
-from searcher.workflows.darts_folder import FAMILY, RUN_DOCUMENT, ControlChoice, read_epochs
+from searcher.workflows.darts_folder import FAMILY, JOURNAL, RUN, RUN_DOCUMENT, STATE, ControlChoice, read_epochs
 from searcher.workflows.darts_run import DartsRequest, darts_run
 from searcher.workflows.darts_verify import VerifyDartsRequest, darts_verify
 
@@ -58,6 +58,7 @@ def search(
     ] = None,
     space: options.Space = "nasbench201",
     cells: options.Cells = None,
+    channels: options.Channels = None,
     data: Annotated[str, typer.Option(help="digits or cifar10:PATH.")] = "digits",
     control: Annotated[
         str,
@@ -131,6 +132,7 @@ def search(
         limits=tuple((Path(name) if name else None, ms) for name, ms in map(_limit, max_latency_ms or ())),
         data=data,
         cells=cells,
+        channels=channels,
         supernet_cells=supernet_cells,
         supernet_channels=supernet_channels,
         partial_channels=partial_channels,
@@ -174,8 +176,9 @@ def family(
     as_json: options.Json = False,
 ) -> None:
     """List a search's architectures with latencies, sizes and validation scores, and write family.json into RUN."""
-    if csv is not None and csv.exists() and csv.resolve().is_relative_to(run.resolve()) and csv.suffix != ".csv":
-        raise BadInputError(f"--csv {csv} would replace a file of the run")
+    if csv is not None:
+        for name in (RUN, JOURNAL, STATE, FAMILY):
+            options.require_other_file(csv, run / name, "--csv")
     found = show.run(
         darts_family(FamilyRequest(run, divisions, tuple(map(_limit, max_latency_ms or ())), device, data))
     )

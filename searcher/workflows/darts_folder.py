@@ -79,6 +79,7 @@ class DartsRun:
     Attributes:
         space: name of the search space.
         cells: of the networks whose latencies count, as `searcher blocks --cells` has them; None for the space's own.
+        channels: of the first cells of those networks; None for the space's own.
         supernet_cells: of the supernet: per stage of nasbench201, in all of darts; None for a space of one depth.
         supernet_channels: of the supernet's first cells; None for a space of one width.
         partial_channels: 1/k of the channels of each edge is mixed.
@@ -95,6 +96,7 @@ class DartsRun:
 
     space: str
     cells: int | None
+    channels: int | None
     supernet_cells: int | None
     supernet_channels: int | None
     partial_channels: int
@@ -143,7 +145,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and (self.path / STATE).exists():
+        if error is not None and not isinstance(error, BadInputError) and (self.path / STATE).exists():
             error.add_note(f"the epochs until then are kept in {self.path}: --resume goes on with them")
         if self._file is not None:
             # What could not be flushed has been reported when it was written.

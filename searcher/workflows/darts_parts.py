@@ -24,6 +24,7 @@ from searcher.search.differentiable.search import DifferentiableSearch
 from searcher.spaces import cell, darts_cell, fbnet_layers
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.darts import DartsSpace
+from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
 from searcher.training.datasets import ImageDataset
@@ -55,6 +56,15 @@ class Parts:
     coordinates: tuple[str, ...]
 
 
+def priced_space(run: DartsRun) -> NasBench201 | FBNet | DartsSpace:
+    """Return the space of a run, with the sizes of the networks whose latencies count.
+
+    Raises:
+        BadInputError: there is no such space, or it has no such sizes.
+    """
+    return space_named(run.space, run.cells, channels=run.channels)
+
+
 def priced_devices(run: DartsRun, prices: Mapping[str, bytes]) -> tuple[PricedDevice, ...]:
     """Make the models of all devices, and make sure that their limits can be kept.
 
@@ -66,7 +76,7 @@ def priced_devices(run: DartsRun, prices: Mapping[str, bytes]) -> tuple[PricedDe
         ImpossibleLimitError: nothing can keep a limit; the message tells the least possible.
         SearcherError: prices cannot be used.
     """
-    space = space_named(run.space, run.cells)
+    space = priced_space(run)
     devices = tuple(
         priced_device(space, one.name, read_prices(prices[one.name], one.source), run.confidence, one.limit_ms)
         for one in run.devices
@@ -87,7 +97,7 @@ def put_together(run: DartsRun, devices: Sequence[PricedDevice], dataset: ImageD
     Raises:
         BadInputError: sizes do not fit each other, or torch has no such device.
     """
-    space = space_named(run.space, run.cells)
+    space = priced_space(run)
     images = {"classes": dataset.classes, "image_size": dataset.train_images.shape[-1]}
     trained = space_named(run.space, run.supernet_cells, channels=run.supernet_channels, **images)
     generator = torch.Generator().manual_seed(run.settings.seed)

@@ -53,6 +53,7 @@ class DartsRequest:
         limits: on latency in ms; under the file that they are of, or under None where there is but one.
         data: name of the data set.
         cells: of the networks whose latencies count; None for the space's own.
+        channels: of the first cells of those networks; None for the space's own.
         supernet_cells: of the supernet; None for what suits the space.
         supernet_channels: of the supernet's first cells; None for 16.
         partial_channels: 1/k of the channels of each edge is mixed.
@@ -70,6 +71,7 @@ class DartsRequest:
     limits: tuple[tuple[Path | None, float], ...] = ()
     data: str = "digits"
     cells: int | None = None
+    channels: int | None = None
     supernet_cells: int | None = None
     supernet_channels: int | None = None
     partial_channels: int = 1
@@ -146,7 +148,7 @@ def _outcome(run: DartsRun, output: Path) -> DartsOutcome:
 
 def _described(request: DartsRequest, prices: dict[Path, bytes]) -> DartsRun:
     """Return the run that is asked for; the data's fingerprint is not known yet."""
-    space = space_named(request.space, request.cells)
+    space = space_named(request.space, request.cells, channels=request.channels)
     if not request.luts:
         raise BadInputError("a search for latency takes the prices of at least one device: --lut FILE")
     if len(prices) < len(request.luts):
@@ -161,6 +163,7 @@ def _described(request: DartsRequest, prices: dict[Path, bytes]) -> DartsRun:
     return DartsRun(
         space=request.space,
         cells=request.cells,
+        channels=request.channels,
         supernet_cells=cells,
         supernet_channels=channels,
         partial_channels=request.partial_channels,

@@ -11,7 +11,6 @@ from profiler_agent.records import Settings, TableKey
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.search.differentiable.family import FAMILY_DOCUMENT, Family, FamilyMember
-from searcher.spaces.catalogue import space_named
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable
 from searcher.verification.verification import (
     VERIFICATION_DOCUMENT,
@@ -22,7 +21,7 @@ from searcher.verification.verification import (
 )
 from searcher.workflows.darts_family import FamilyRequest, darts_family
 from searcher.workflows.darts_folder import FAMILY, VERIFICATION, DartsRun, RunDevice, read_run, read_state
-from searcher.workflows.darts_parts import priced_devices
+from searcher.workflows.darts_parts import priced_devices, priced_space
 from searcher.workflows.darts_prices import DevicePrices, conditions, read_prices
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
 from searcher.workflows.prepare_device import ask_device, meet_device
@@ -90,7 +89,7 @@ def darts_verify(request: VerifyDartsRequest, connect: Connect = connect) -> Wor
     place = [one.name for one in family.devices].index(chosen.name)
     limit_ms = request.limit_ms or family.devices[place].limit_ms or _middle_ms(run, contents, chosen.name)
     members = _in_order(family, place, limit_ms)[: request.top]
-    space = space_named(run.space, run.cells)
+    space = priced_space(run)
     table = prices[chosen.name]
     wanted = NetworksRequest(
         space=space,
