@@ -21,8 +21,8 @@ The last line is one JSON object with
   column;
 * `interval_coverage`: share of all cells within their 90% intervals, mean of columns; `upper_coverage`: below their 95%
   bounds;
-* `columns`: for each column the mean of all these and of the median error, the worst rank correlation, that of connected
-  cells alone, and how many cells are below the physical floor (disconnected, and faster than every connected one).
+* `columns`: for each column the mean of all these and of the median error, the worst rank correlation, that of
+  connected cells alone, and how many are below the physical floor (disconnected, and faster than all connected ones).
 """
 
 from __future__ import annotations
@@ -83,6 +83,29 @@ class Share:
     settings: Settings
 
 
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What one repetition predicts of all cells: the transfer from chosen cells, and what is held against it."""
+
+    transfer: Transfer
+    others: Mapping[str, Floats]
+
+
+def predict(
+    experience: Experience, baselines: Baselines, cells: Cells, column: Floats, settings: Settings, seed: int
+) -> Predicted:
+    """Choose cells, measure them in a column, and predict all; the rest of the column is not looked at."""
+    pool = np.random.default_rng(seed).choice(np.flatnonzero(cells.connected), settings.pool, replace=False)
+    chosen = pool[experience.informative(cells.genotypes[pool], settings.samples)]
+    drawn = pool[: settings.samples]
+    at_random = Transfer(experience, cells.genotypes[drawn], column[drawn])
+    others = {TRANSFER_RANDOM: at_random.latencies_ms(cells.genotypes)}
+    for name in BASELINES:
+        others[name] = baselines.predict(name, chosen, column[chosen])
+        others[name + _RANDOM] = baselines.predict(name, drawn, column[drawn])
+    return Predicted(Transfer(experience, cells.genotypes[chosen], column[chosen]), others)
+
+
 def column_figures(share: Share) -> list[dict[str, float]]:
     """Predict one column from the others, and return the figures of each repetition."""
     cells = Cells.read(share.data_dir, COLUMNS)
@@ -92,16 +115,9 @@ def column_figures(share: Share) -> list[dict[str, float]]:
     baselines, column = Baselines.of(cells, known_ms), cells.latency_ms[share.column]
     found = []
     for seed in range(share.settings.seed, share.settings.seed + share.settings.repetitions):
-        pool = np.random.default_rng(seed).choice(np.flatnonzero(cells.connected), share.settings.pool, replace=False)
-        chosen = pool[experience.informative(cells.genotypes[pool], share.settings.samples)]
-        drawn = pool[: share.settings.samples]
-        at_random = Transfer(experience, cells.genotypes[drawn], column[drawn])
-        figures = {TRANSFER_RANDOM: _rank(at_random.latencies_ms(cells.genotypes), column)}
-        for name in BASELINES:
-            figures[name] = _rank(baselines.predict(name, chosen, column[chosen]), column)
-            figures[name + _RANDOM] = _rank(baselines.predict(name, drawn, column[drawn]), column)
-        transfer = Transfer(experience, cells.genotypes[chosen], column[chosen])
-        found.append({**transfer_figures(transfer, cells, column), **figures})
+        predicted = predict(experience, baselines, cells, column, share.settings, seed)
+        ranks = {name: _rank(one, column) for name, one in predicted.others.items()}
+        found.append({**transfer_figures(predicted.transfer, cells, column), **ranks})
     return found
 
 

@@ -80,9 +80,9 @@ class KnownDevices:
             raise BadInputError(f"the latencies are of the space {others[0]!r}, not of {space.name!r}")
         require_enough(len(files))
         texts = [text for text in files[0].networks if all(text in one.networks for one in files)]
-        genotypes = np.array([space.parse(text).genotype for text in texts], np.int64).reshape(len(texts), -1)
         if not texts:
             raise BadInputError("the known devices have no network in common")
+        genotypes = np.array([space.parse(text).genotype for text in texts], np.int64)
         latency_ms = np.array([[one.networks[text].median_ms for one in files] for text in texts])
         return cls(space, tuple(one.device for one in files), genotypes, latency_ms)
 
