@@ -15,7 +15,8 @@ from searcher.errors import BadInputError
 from searcher.reports import darts as report
 from searcher.reports import terminal
 from searcher.search.differentiable.family import FAMILY_DOCUMENT
-from searcher.search.differentiable.settings import DartsSettings
+from searcher.search.differentiable.settings import BF16, DartsSettings
+from searcher.search.scores.trained_on_batch import quickest_precision
 from searcher.verification.verification import VERIFICATION_DOCUMENT, LimitMissedError
 from searcher.workflows.darts_family import DIVISIONS, FamilyRequest, darts_family
 from searcher.workflows.darts_folder import FAMILY, JOURNAL, RUN, RUN_DOCUMENT, STATE, ControlChoice, read_epochs
@@ -80,6 +81,10 @@ def search(
     supernet_channels: Annotated[
         int | None, typer.Option(min=1, help="Channels of the supernet's first cells; 16 unless given.")
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=4, help="Side of the images that the supernet sees; of nasbench201 16 unless given."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training half.")] = _SETTINGS.epochs,
     warm_up_epochs: Annotated[
         int, typer.Option(min=0, help="Of these, the first in which the weights alone are trained.")
@@ -106,7 +111,12 @@ def search(
     partial_channels: Annotated[
         int, typer.Option(min=1, help="Mix 1/k of the channels, and let the others pass by.")
     ] = 1,
-    precision: Annotated[str, typer.Option(help="Train in fp32 or bf16.")] = _SETTINGS.precision,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Train in fp32 or bf16; unless given, in bf16 on a GPU and on processors that multiply in it."
+        ),
+    ] = None,
     confidence: Annotated[
         float, typer.Option(help="Of the bounds that limits are held against, where prices tell how wrong they may be.")
     ] = CONFIDENCE,
@@ -135,6 +145,7 @@ def search(
         channels=channels,
         supernet_cells=supernet_cells,
         supernet_channels=supernet_channels,
+        image_size=image_size,
         partial_channels=partial_channels,
         control=ControlChoice(control, most_complexity, most_latency),
         settings=DartsSettings(
@@ -146,7 +157,7 @@ def search(
             second_order=second_order,
             auxiliary_skip=auxiliary_skip,
             skip_limit=skip_limit,
-            precision=precision,
+            precision=precision or (quickest_precision() if device == "cpu" else BF16),
             mirror=data.startswith(_MIRRORED),
             seed=seed,
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class ImageDataset:
 
     Attributes:
         name: `digits` or `cifar10`.
-        train_images: float32, normalised, (N, 3, 32, 32).
+        train_images: float32, normalised, (N, 3, H, W); 32 × 32 as loaded.
         train_labels: int64, (N,), each in 0..classes - 1.
         test_images: like `train_images`.
         test_labels: like `train_labels`.
@@ -70,6 +70,29 @@ def load_dataset(spec: str) -> ImageDataset:
             raise BadInputError("cifar10 needs the place of its files: cifar10:PATH")
         return _cifar10(Path(place))
     raise BadInputError(f"unknown data {spec!r}: choose `digits` or `cifar10:PATH`")
+
+
+def resized(dataset: ImageDataset, side: int) -> ImageDataset:
+    """Return the data set with smaller images, each pixel the mean of a square of the old ones.
+
+    Args:
+        dataset: of square images.
+        side: of the new images, a divisor of the old ones'.
+
+    Raises:
+        BadInputError: it is no divisor.
+    """
+    old = dataset.train_images.shape[-1]
+    if side == old:
+        return dataset
+    if not 0 < side < old or old % side:
+        raise BadInputError(f"images of {old} pixels a side cannot be averaged to {side}: it must divide {old}")
+    factor = old // side
+    return replace(
+        dataset,
+        train_images=functional.avg_pool2d(dataset.train_images, factor),
+        test_images=functional.avg_pool2d(dataset.test_images, factor),
+    )
 
 
 def fingerprint(dataset: ImageDataset) -> str:

@@ -49,8 +49,8 @@ class ControlChoice:
     """
 
     name: str = "prices"
-    most_complexity: float = 0.5
-    most_latency: float = 1.0
+    most_complexity: float = 0.05
+    most_latency: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class DartsRun:
         channels: of the first cells of those networks; None for the space's own.
         supernet_cells: of the supernet: per stage of nasbench201, in all of darts; None for a space of one depth.
         supernet_channels: of the supernet's first cells; None for a space of one width.
+        image_size: side of the images that the supernet sees, in pixels; None for the data's own.
         partial_channels: 1/k of the channels of each edge is mixed.
         control: what a point means.
         settings: of the search.
@@ -99,6 +100,7 @@ class DartsRun:
     channels: int | None
     supernet_cells: int | None
     supernet_channels: int | None
+    image_size: int | None
     partial_channels: int
     control: ControlChoice
     settings: DartsSettings

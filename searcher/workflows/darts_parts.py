@@ -27,7 +27,7 @@ from searcher.spaces.darts import DartsSpace
 from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
-from searcher.training.datasets import ImageDataset
+from searcher.training.datasets import ImageDataset, resized
 from searcher.training.halves import Halves, split_halves
 from searcher.workflows.darts_folder import ControlChoice, DartsRun
 from searcher.workflows.darts_prices import priced_device, read_prices
@@ -98,6 +98,7 @@ def put_together(run: DartsRun, devices: Sequence[PricedDevice], dataset: ImageD
         BadInputError: sizes do not fit each other, or torch has no such device.
     """
     space = priced_space(run)
+    dataset = dataset if run.image_size is None else resized(dataset, run.image_size)
     images = {"classes": dataset.classes, "image_size": dataset.train_images.shape[-1]}
     trained = space_named(run.space, run.supernet_cells, channels=run.supernet_channels, **images)
     generator = torch.Generator().manual_seed(run.settings.seed)
