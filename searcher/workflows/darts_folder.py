@@ -50,7 +50,7 @@ class ControlChoice:
 
     name: str = "prices"
     most_complexity: float = 0.05
-    most_latency: float = 0.15
+    most_latency: float = 0.2
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class DartsSettings:
     """How weights and structure are trained.
 
     The defaults are for two processors and some thousand images, as `benchmarks.darts_cc` uses them. DARTS's own are 50
-    epochs without warm-up, batches of 64, a learning rate of 0.025, all paths, no uniform share, and for the structure a
+    epochs without warm-up, batches of 64, a learning rate of 0.025, all paths, no uniform share, and for structures a
     learning rate and a decay of 1e-3 and betas of 0.5 and 0.999; DARTS-CC's temperature falls from 1 to 0.2.
 
     Attributes:
@@ -83,7 +83,7 @@ class DartsSettings:
     weight_paths: int = 1
     structure_paths: int = 2
     structure_samples: int = 0
-    price_points: int = 8
+    price_points: int = 16
     uniform_share: float = 1.0
     trained_odds: float = 3.0
     second_order: bool = False
@@ -93,7 +93,7 @@ class DartsSettings:
     eigenvalue_window: int = 0
     grid_divisions: int = 4
     pivot_divisions: int = 2
-    bandwidth: float = 0.25
+    bandwidth: float = 0.35
     shift_pixels: int = 1
     mirror: bool = False
     precision: str = FP32
