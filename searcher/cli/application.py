@@ -23,6 +23,7 @@ _COMMANDS = (
     ("profile", "searcher.cli.profile", "Measure a space's blocks on a device and write a lookup table."),
     ("calibrate", "searcher.cli.calibrate", "Fit a lookup table to whole networks, and tell how wrong it may be."),
     ("search", "searcher.cli.search", "Search for architectures under limits on latency and other costs with GA+RMI."),
+    ("train", "searcher.cli.train", "Train one architecture properly, export it, and measure it on a device."),
     ("verify", "searcher.cli.verify", "Measure the best candidates of a search whole, on the device."),
     ("demo", "searcher.cli.demo", "Profile, search and verify on this machine within a time budget."),
 )

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from searcher.artifacts import ExportedModel, replacing
+from searcher.artifacts import ExportedModel, replacing, sha256_of
 from searcher.errors import BadInputError, SearcherError
 from searcher.export.calibration import Calibration, Inference, relative_error, single_inferences
 from searcher.export.quiet import quietly
@@ -168,6 +169,31 @@ class Exporter:
             folder,
         )
 
+    def export_trained(self, module: nn.Module, input_shape: Shape, name: str, path: Path) -> ExportedModel:
+        """Write a network with the weights that it has; no cache is asked or filled.
+
+        Args:
+            module: takes one (N, C, H, W) tensor; in eval mode afterwards.
+            input_shape: (N, C, H, W), fixed in the file.
+            name: of the model in jobs.
+            path: the file, replaced when the new one is whole.
+
+        Raises:
+            BadInputError: the file cannot be written, or is to be of other numbers than fp32.
+        """
+        if self._conversion is not None:
+            raise BadInputError(f"trained networks are exported in {FP32}, not in {self.dtype}")
+        try:
+            self._format.write(module, (input_shape,), path)
+            return ExportedModel(name, path, sha256_of(path))
+        except OSError as e:
+            raise BadInputError(f"cannot write {path}: {e.strerror or e}") from e
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of its files, such as `.onnx`."""
+        return self._format.SUFFIX
+
     def _recipe(self, identity: str) -> Recipe:
         options = dict(self._format.EXPORTER)
         if self._conversion is not None:
@@ -195,6 +221,44 @@ class Exporter:
                 raise SearcherError(f"{name} in {self.dtype} has no numerical error: {e}") from e
 
 
+def file_outputs(runtime: str, model: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a network's file computes, by its runtime on this machine: one image at a time, as it was exported.
+
+    Args:
+        runtime: an identifier or a family, whose format the file has.
+        model: takes (1, C, H, W) images.
+        images: (N, C, H, W).
+
+    Returns:
+        (N, classes) logits.
+
+    Raises:
+        BadInputError: the runtime is unknown, or is not installed here.
+    """
+    name = format_of(runtime)
+    try:
+        with quietly():
+            conversion = cast(_Conversion, importlib.import_module(_CONVERSIONS[name]))
+    except ModuleNotFoundError as e:
+        raise BadInputError(_lacking(f"running files for {runtime}", e, name)) from e
+    return np.concatenate(conversion.outputs(model, single_inferences([images])))
+
+
+def format_of(runtime: str) -> str:
+    """Return the format of the files that a runtime reads, `onnx` or `tflite`.
+
+    Raises:
+        BadInputError: the runtime is unknown.
+    """
+    if runtime not in _FORMAT_OF_RUNTIME:
+        raise BadInputError(f"unknown runtime {runtime!r}; choose one of {', '.join(_FORMAT_OF_RUNTIME)}")
+    return _FORMAT_OF_RUNTIME[runtime]
+
+
+def _lacking(what: str, error: ModuleNotFoundError, name: str) -> str:
+    return f"{what} needs {error.name}: pip install 'profiler-agent[{_EXTRAS[name]}]'"
+
+
 def exporter_for(runtime: str, dtype: str = FP32) -> Exporter:
     """Return what writes the files that a runtime reads.
 
@@ -205,17 +269,13 @@ def exporter_for(runtime: str, dtype: str = FP32) -> Exporter:
     Raises:
         BadInputError: one of them is unknown, or the packages that write its files are not installed.
     """
-    if runtime not in _FORMAT_OF_RUNTIME:
-        raise BadInputError(f"unknown runtime {runtime!r}; choose one of {', '.join(_FORMAT_OF_RUNTIME)}")
+    name = format_of(runtime)
     if dtype not in DTYPES:
         raise BadInputError(f"unknown number type {dtype!r}; choose one of {', '.join(DTYPES)}")
-    name = _FORMAT_OF_RUNTIME[runtime]
     try:
         with quietly():
             written = cast(_Format, importlib.import_module(_FORMATS[name]))
             converted = None if dtype == FP32 else cast(_Conversion, importlib.import_module(_CONVERSIONS[name]))
     except ModuleNotFoundError as e:
-        raise BadInputError(
-            f"writing {dtype} files for {runtime} needs {e.name}: pip install 'profiler-agent[{_EXTRAS[name]}]'"
-        ) from e
+        raise BadInputError(_lacking(f"writing {dtype} files for {runtime}", e, name)) from e
     return Exporter(written, converted, dtype)

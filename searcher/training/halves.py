@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from searcher.errors import BadInputError
+from searcher.training.augmentation import Augmentation
 from searcher.training.datasets import ImageDataset
-from searcher.training.loops import shifted
 
 Batch = tuple[Tensor, Tensor]
 
@@ -119,13 +119,11 @@ def batches(half: Half, settings: BatchSettings, generator: torch.Generator) -> 
         Images (n, 3, H, W) and their labels (n,).
     """
     size = min(settings.size, len(half))
+    augmentation = Augmentation(settings.shift_pixels, settings.mirror)
     order = half.rows[torch.randperm(len(half), generator=generator)]
     for first in range(0, len(order) - size + 1, size):
         rows = order[first : first + size]
-        images = shifted(half.images[rows], settings.shift_pixels, generator)
-        if settings.mirror:
-            images = mirrored(images, generator)
-        yield images, half.labels[rows]
+        yield augmentation.apply(half.images[rows], generator), half.labels[rows]
 
 
 def paired_batches(
@@ -155,12 +153,6 @@ def plain_batches(half: Half, size: int) -> Iterator[Batch]:
         rows = half.rows[first : first + size]
         images = half.images[rows].contiguous(memory_format=torch.channels_last)
         yield images, half.labels[rows]
-
-
-def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the images (N, C, H, W), each of them left to right with probability 1/2."""
-    chosen = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def _half(dataset: ImageDataset, rows: NDArray[np.int64]) -> Half:

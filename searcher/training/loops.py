@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from searcher.errors import BadInputError, SearcherError
+from searcher.errors import SearcherError
+from searcher.training.augmentation import Augmentation
 from searcher.training.datasets import ImageDataset
+from searcher.training.recipe import BF16, CPU, Recipe, learning_rate
 
-_WARM_UP_SHARE = 0.2
+# Of references: their files are known by their settings, of which this never was one.
+_REFERENCE_WARM_UP_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train: SGD with Nesterov momentum, the learning rate rising once and falling once.
+    """How a reference is trained: the learning rate rises in the first fifth of the steps and then falls.
 
     Attributes:
         epochs: passes over the training images.
@@ -40,19 +44,20 @@ class TrainingSettings:
     shift_pixels: int = 2
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("epochs", self.epochs, 1),
-            ("batch_size", self.batch_size, 1),
-            ("shift_pixels", self.shift_pixels, 0),
-        ):
-            if value < least:
-                raise BadInputError(f"{name} must be at least {least}, not {value}")
-        if not 0 < self.peak_learning_rate < math.inf:
-            raise BadInputError(f"peak_learning_rate must be positive, not {self.peak_learning_rate}")
-        if not 0 < self.momentum < 1:
-            raise BadInputError(f"momentum must lie between 0 and 1, not at {self.momentum}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise BadInputError(f"weight_decay must not be negative, but is {self.weight_decay}")
+        # Its own checks are all that there are.
+        self.recipe()
+
+    def recipe(self) -> Recipe:
+        """Return all of how a reference is trained."""
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            peak_learning_rate=self.peak_learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            warm_up_share=_REFERENCE_WARM_UP_SHARE,
+            augmentation=Augmentation(shift_pixels=self.shift_pixels),
+        )
 
 
 @dataclass(frozen=True)
@@ -62,17 +67,19 @@ class EpochResult:
     Attributes:
         epoch: counted from 1.
         epochs: how many there will be.
-        loss: mean cross-entropy over the epoch's steps, in nats.
-        train_accuracy: share of shifted training images classified rightly while training, in percent.
+        loss: mean loss over the epoch's steps, in nats: cross-entropy, of smoothed labels where they are.
+        train_accuracy: share of varied training images classified rightly while training, in percent.
+        learning_rate: of the last step.
     """
 
     epoch: int
     epochs: int
     loss: float
     train_accuracy: float
+    learning_rate: float
 
 
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 256) -> float:
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 256, device: str = CPU) -> float:
     """Return the share of images that the model classifies rightly, in percent.
 
     The model is in evaluation mode meanwhile; afterwards each of its modules is in the mode it was in.
@@ -82,6 +89,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
         images: normalised, (N, C, H, W), at least one.
         labels: int64, (N,).
         batch_size: images a forward pass; changes the time and the memory only.
+        device: where the model is; images and labels are brought there.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -90,7 +98,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
         with torch.inference_mode():
             for first in range(0, len(images), batch_size):
                 rows = slice(first, first + batch_size)
-                right += _right(model(images[rows]), labels[rows])
+                right += int(_right(model(images[rows].to(device)), labels[rows].to(device)).item())
     finally:
         for module, training in modes:
             module.training = training
@@ -100,10 +108,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
 def train(
     model: nn.Module, dataset: ImageDataset, settings: TrainingSettings, generator: torch.Generator
 ) -> Iterator[EpochResult]:
-    """Train the model in place and give the result of each epoch as it ends.
-
-    The same weights, data, settings, seed and number of threads give the same network, bit for bit. The model
-    is turned to channels-last memory, the quicker layout on CPUs, and stays in training mode.
+    """Train a reference in place and give the result of each epoch as it ends; see `Training`.
 
     Args:
         model: maps (N, 3, 32, 32) to logits (N, classes).
@@ -117,83 +122,127 @@ def train(
     Raises:
         SearcherError: the loss is no longer finite.
     """
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs lack it
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        settings.peak_learning_rate,
-        settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=True,
-    )
-    count = len(dataset.train_labels)
-    batch_size = min(settings.batch_size, count)
-    steps = count // batch_size
-    for epoch in range(settings.epochs):
-        model.train()
-        loss_sum, right = 0.0, 0
-        batches = _shuffled_batches(dataset, batch_size, settings.shift_pixels, generator)
-        for step, (images, labels) in enumerate(batches):
-            progress = (epoch * steps + step) / (settings.epochs * steps)
-            rate = learning_rate(settings.peak_learning_rate, progress)
-            loss, step_right = _step(model, optimizer, rate, images, labels)
+    training = Training(model, dataset, settings.recipe(), generator)
+    while not training.is_done:
+        yield training.run_epoch()
+
+
+class Training:
+    """A training, epoch by epoch, that can be put aside after any of them.
+
+    The same weights, data, recipe, seed and number of threads give the same network, bit for bit, and so does one that
+    goes on from a state. The model is turned to channels-last memory, the quicker layout on CPUs and on graphics cards
+    alike, and stays in training mode.
+
+    Attributes:
+        epoch: how many are done.
+    """
+
+    def __init__(
+        self, model: nn.Module, dataset: ImageDataset, recipe: Recipe, generator: torch.Generator, device: str = CPU
+    ) -> None:
+        """Begin with the model's weights.
+
+        Args:
+            model: maps (N, 3, H, W) to logits (N, classes); trained in place.
+            dataset: only its training split is used.
+            recipe: how to train.
+            generator: on the CPU; draws the order of the images and how they are varied.
+            device: where to compute, as torch names it.
+        """
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs lack it
+        self._model = model
+        self._dataset = dataset
+        self._recipe = recipe
+        self._generator = generator
+        self._device = torch.device(device)
+        self._batch_size = min(recipe.batch_size, len(dataset.train_labels))
+        self._steps = len(dataset.train_labels) // self._batch_size
+        self._optimizer = torch.optim.SGD(
+            model.parameters(),
+            recipe.peak_learning_rate,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=True,
+        )
+        self.epoch = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self._recipe.epochs
+
+    def run_epoch(self) -> EpochResult:
+        """Train for one pass over the images.
+
+        Raises:
+            SearcherError: the loss is no longer finite.
+        """
+        self._model.train()
+        recipe, rate = self._recipe, 0.0
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        right = torch.zeros((), dtype=torch.int64, device=self._device)
+        for step, (images, labels) in enumerate(self._shuffled_batches()):
+            progress = (self.epoch * self._steps + step) / (recipe.epochs * self._steps)
+            rate = learning_rate(recipe.peak_learning_rate, progress, recipe.warm_up_share)
+            loss, step_right = self._step(rate, images.to(self._device), labels.to(self._device))
+            # Summed there: to ask a graphics card for each would let it wait for the next step.
             loss_sum += loss
             right += step_right
-        if not math.isfinite(loss_sum):
+        if not math.isfinite(loss_sum.item()):
             raise SearcherError(
-                f"training diverged in epoch {epoch + 1}: lower the peak learning rate, {settings.peak_learning_rate}"
+                f"training diverged in epoch {self.epoch + 1}: "
+                f"lower the peak learning rate, {recipe.peak_learning_rate}"
             )
-        yield EpochResult(epoch + 1, settings.epochs, loss_sum / steps, 100.0 * right / (steps * batch_size))
+        self.epoch += 1
+        images_seen = self._steps * self._batch_size
+        return EpochResult(
+            self.epoch, recipe.epochs, loss_sum.item() / self._steps, 100.0 * int(right.item()) / images_seen, rate
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rest of the training depends on: plain numbers and tensors, not copied."""
+        return {
+            "epoch": self.epoch,
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a training of the same model, data and recipe.
+
+        Raises:
+            LookupError, RuntimeError, TypeError, ValueError: it is no state of such a training.
+        """
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        self.epoch = int(state["epoch"])
+
+    def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the complete batches of one epoch: varied images and their labels."""
+        data, size = self._dataset, self._batch_size
+        order = torch.randperm(len(data.train_labels), generator=self._generator)
+        for first in range(0, self._steps * size, size):
+            rows = order[first : first + size]
+            yield self._recipe.augmentation.apply(data.train_images[rows], self._generator), data.train_labels[rows]
+
+    def _step(self, rate: float, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Train on one batch; return the loss and how many were classified rightly before."""
+        recipe = self._recipe
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=recipe.precision == BF16):
+            logits = self._model(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        torch.autograd.backward(loss)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), recipe.clip_norm)
+        self._optimizer.step()
+        return loss.detach(), _right(logits.detach(), labels)
 
 
-def learning_rate(peak: float, progress: float) -> float:
-    """Return the rate after the share `progress` (0 to 1) of all steps: up in a line, down in half a cosine.
-
-    Source: the one-cycle policy (Smith and Topin 2018) with the cosine of Loshchilov and Hutter (2017).
-    """
-    if progress < _WARM_UP_SHARE:
-        # Never zero: the first step would be wasted.
-        return peak * (0.1 + 0.9 * progress / _WARM_UP_SHARE)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (progress - _WARM_UP_SHARE) / (1.0 - _WARM_UP_SHARE)))
-
-
-def shifted(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Return the images (N, C, H, W), each moved by up to `pixels` both ways, in channels-last memory.
-
-    What comes in from outside repeats the border, which fits dark digits and photographs alike.
-    """
-    count, _, height, width = images.shape
-    offsets = torch.randint(-pixels, pixels + 1, (2, count, 1), generator=generator)
-    rows = (torch.arange(height) + offsets[0]).clamp_(0, height - 1)
-    columns = (torch.arange(width) + offsets[1]).clamp_(0, width - 1)
-    # Indexing the channels-last view gives (N, H, W, C); its permutation is the layout wanted.
-    last = images.permute(0, 2, 3, 1)
-    moved = last[torch.arange(count).view(-1, 1, 1), rows.unsqueeze(2), columns.unsqueeze(1)]
-    return moved.permute(0, 3, 1, 2)
-
-
-def _shuffled_batches(
-    dataset: ImageDataset, batch_size: int, shift_pixels: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the complete batches of one epoch: shifted images and their labels."""
-    count = len(dataset.train_labels)
-    order = torch.randperm(count, generator=generator)
-    for first in range(0, count - batch_size + 1, batch_size):
-        rows = order[first : first + batch_size]
-        yield shifted(dataset.train_images[rows], shift_pixels, generator), dataset.train_labels[rows]
-
-
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, rate: float, images: Tensor, labels: Tensor
-) -> tuple[float, int]:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    logits = model(images)
-    loss = functional.cross_entropy(logits, labels)
-    torch.autograd.backward(loss)
-    optimizer.step()
-    return loss.item(), _right(logits, labels)
-
-
-def _right(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(dim=1) == labels).sum().item())
+def _right(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == labels).sum()

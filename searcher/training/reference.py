@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from searcher.artifacts import replacing, require_writable
-from searcher.errors import BadInputError, SearcherError
+from searcher.artifacts import require_writable
+from searcher.errors import BadInputError
 from searcher.networks.resnet import ResNet20
 from searcher.training.datasets import ImageDataset, fingerprint
 from searcher.training.loops import EpochResult, TrainingSettings, accuracy, train
+from searcher.training.tensor_files import parse_tensors, save_tensors
 
 # 1: {"schema_version", "state_dict"}. Part of a cache file's name too: raise it when the training itself changes.
 _SCHEMA_VERSION = 1
@@ -26,19 +25,6 @@ _SCHEMA_VERSION = 1
 _PREFIX = "module."
 # Counters that batch normalisation keeps; published weights may lack them, and evaluation ignores them.
 _OPTIONAL_SUFFIX = ".num_batches_tracked"
-
-_DAMAGE = (
-    pickle.UnpicklingError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +60,8 @@ def load_reference(path: Path, dataset: ImageDataset) -> Reference:
     except OSError as e:
         raise BadInputError(f"cannot read the reference {path}: {e.strerror or e}") from e
     try:
-        stored: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except _DAMAGE as e:
+        stored = parse_tensors(content)
+    except ValueError as e:
         raise BadInputError(
             f"the reference {path} is not a file of plain weights, as torch.save(model.state_dict(), ...) writes them"
         ) from e
@@ -128,14 +114,7 @@ def reference_path(dataset: ImageDataset, cache: Path, settings: TrainingSetting
 
 def _save(model: ResNet20, path: Path) -> None:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    # torch.save writes a file's own name into it; by way of memory, equal weights give equal files.
-    memory = io.BytesIO()
-    torch.save({"schema_version": _SCHEMA_VERSION, "state_dict": state}, memory)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(memory.getvalue())
-    except OSError as e:
-        raise SearcherError(f"cannot save the trained reference at {path}: {e.strerror or e}") from e
+    save_tensors({"schema_version": _SCHEMA_VERSION, "state_dict": state}, path, "trained reference")
 
 
 def _state_dict(stored: object, path: Path) -> dict[str, Tensor]:

@@ -89,13 +89,38 @@ def measure_networks(request: NetworksRequest, connect: Connect) -> Work[Measure
     """
     yield from meet_device(request.device)
     models = yield from _export(request)
-    key, settings = request.key, request.settings
-    setup = python_setup(request.device, settings.runtime, {key.runtime: key.runtime_version})
-    with closing(Link(lambda: connect(request.device))) as link:
+    return (yield from measure_models(models, request.device, request.settings, request.key, connect, request.budget_s))
+
+
+def measure_models(
+    models: Sequence[ExportedModel],
+    device: Device,
+    settings: Settings,
+    key: TableKey | None,
+    connect: Connect,
+    budget_s: float | None = None,
+) -> Work[MeasuredNetworks]:
+    """Measure whole networks that are exported, on a device that was met.
+
+    Args:
+        models: at least one; their names identify them in the result.
+        device: where.
+        settings: of the measuring.
+        key: of a table that they are compared with; None for no table.
+        connect: opens the way to the device.
+        budget_s: seconds after which no new round of measuring starts; None for no bound.
+
+    Raises:
+        KeyMismatchError: the device or the settings are not those of the table.
+        SearcherError: the device cannot be reached or a network cannot be measured.
+    """
+    versions = None if key is None else {key.runtime: key.runtime_version}
+    setup = python_setup(device, settings.runtime, versions)
+    with closing(Link(lambda: connect(device))) as link:
         yield Progress(PREPARING, 0, 1)
-        events = measure_on(link, setup, Assignment(models, settings, request.budget_s))
+        events = measure_on(link, setup, Assignment(models, settings, budget_s))
         yield Progress(PREPARING, 1, 1)
-        checked = requiring_key(events, key)
+        checked = events if key is None else requiring_key(events, key)
         result = yield from follow_job(checked, "measure networks", len(models) * settings.rounds)
     result.require_complete()
     return MeasuredNetworks(result, models)

@@ -18,7 +18,7 @@ from searcher.search.differentiable.bilevel import (
     weight_step,
 )
 from searcher.search.differentiable.hypernetwork import build_hypernetwork
-from searcher.search.differentiable.relaxation import uniform_path
+from searcher.search.differentiable.paths import TrainingPaths
 from searcher.search.differentiable.settings import DartsSettings
 from searcher.search.differentiable.simplex import gumbel_noise
 from searcher.training.halves import Batch, BatchSettings, paired_batches
@@ -91,7 +91,7 @@ def test_the_second_order_leaves_the_supernet_as_it_was_and_moves_the_structure(
     second, first = learners(settings), learners()
     pair = pair_of_batches()
     for one in (second, first):  # gives momentum to go on with
-        weight_step(one, pair[0], uniform_path(SMALL, 5, generator(2)), settings)
+        weight_step(one, pair[0], TrainingPaths(SMALL, 1.0).draw(generator(2)), settings)
     weights = values(second.supernet.parameters())
     draw = draw_structure(CONTROL, second.hypernetwork, 1.0, 0, generator(1))
     losses = structure_step(second, CONTROL, COSTS, draw, pair, settings)

@@ -16,7 +16,6 @@ from searcher.training.halves import (
     BatchSettings,
     Half,
     batches,
-    mirrored,
     paired_batches,
     plain_batches,
     split_halves,
@@ -140,13 +139,6 @@ def test_images_are_moved_and_mirrored_where_that_is_asked_for(digits: ImageData
     assert [one != other for one, other in zip(flipped, kept, strict=True)] == [True] * 64
     assert 16 < sum(flipped) < 48
     assert turned.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_half_of_many_images_are_mirrored() -> None:
-    images = torch.arange(2.0).view(1, 1, 1, 2).expand(4000, 1, 1, 2)
-
-    share = mirrored(images, generator())[:, 0, 0, 0].mean().item()
-    assert share == pytest.approx(0.5, abs=0.03)
 
 
 def test_pairs_are_of_both_halves_until_the_shorter_one_ends(digits: ImageDataset) -> None:

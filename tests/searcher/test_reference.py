@@ -14,7 +14,7 @@ from searcher.artifacts import sha256_of
 from searcher.errors import BadInputError, SearcherError
 from searcher.networks.resnet import ResNet20
 from searcher.training.datasets import ImageDataset, load_dataset
-from searcher.training.loops import TrainingSettings, accuracy, learning_rate, shifted, train
+from searcher.training.loops import TrainingSettings, accuracy, train
 from searcher.training.reference import (
     Reference,
     cached_reference,
@@ -245,31 +245,6 @@ def test_accuracy_restores_each_modules_mode(small: ImageDataset) -> None:
     assert model.training
     assert model.layer1.training
     assert not model.bn1.training
-
-
-def test_the_learning_rate_rises_once_and_falls_to_zero() -> None:
-    rates = [learning_rate(0.5, step / 100) for step in range(101)]
-
-    assert rates[:21] == sorted(rates[:21])
-    assert rates[20] == max(rates) == 0.5
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[0] > 0
-    assert rates[100] == pytest.approx(0)
-
-
-def test_shifts_move_whole_images_and_repeat_the_border() -> None:
-    image = torch.arange(25.0).view(1, 1, 5, 5)
-    moved = shifted(image.repeat(200, 2, 1, 1), 1, torch.Generator().manual_seed(0))
-    places = torch.arange(5)
-    expected = {
-        image[0, 0][(places + down).clamp(0, 4)][:, (places + right).clamp(0, 4)].numpy().tobytes()
-        for down in (-1, 0, 1)
-        for right in (-1, 0, 1)
-    }
-
-    assert {one[0].contiguous().numpy().tobytes() for one in moved} == expected
-    assert torch.equal(moved[:, 0], moved[:, 1])
-    assert torch.equal(shifted(image, 0, torch.Generator().manual_seed(0)), image)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
-import numpy as np
 import pytest
 import torch
 
-from searcher.search.differentiable.relaxation import ALL_PATHS, perturbed, sample_weights, uniform_path
+from searcher.search.differentiable.relaxation import ALL_PATHS, perturbed, sample_weights
 from searcher.search.differentiable.schedule import auxiliary_skip, learning_rate, temperature
 from searcher.search.differentiable.settings import DartsSettings
 from searcher.search.differentiable.simplex import gumbel_noise
-from searcher.spaces.darts import DartsSpace
-from searcher.spaces.nasbench201 import NasBench201
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -56,18 +53,6 @@ def test_samples_are_distributed_as_the_softmax_of_their_logits() -> None:
     logits = torch.log(torch.tensor([0.1, 0.2, 0.7])).expand(6000, 3)
     drawn = sample_weights(logits + gumbel_noise(logits, generator()), 1.0, paths=1)
     torch.testing.assert_close(drawn.mean(dim=0), torch.tensor([0.1, 0.2, 0.7]), atol=0.02, rtol=0)
-
-
-def test_uniform_paths_are_architectures_of_the_space_drawn_uniformly() -> None:
-    source = generator()
-    paths = torch.stack([uniform_path(NasBench201(), 5, source) for _ in range(1500)])
-    assert paths.shape == (1500, 6, 5)
-    torch.testing.assert_close(paths.mean(dim=0), torch.full((6, 5), 0.2), atol=0.05, rtol=0)
-    darts = DartsSpace()
-    path = uniform_path(darts, 8, source)
-    assert (path[:, 1:].sum() == 16).item()  # two edges into each of eight nodes
-    counts = darts.block_counts(path.argmax(dim=1).numpy()[None].astype(np.int64))
-    assert counts.sum() > 0
 
 
 def test_perturbed_weights_stay_weights_near_by() -> None:

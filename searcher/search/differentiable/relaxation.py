@@ -1,13 +1,9 @@
-"""From logits to the weights of a mixture: relaxed one-hot samples of choices, and uniform paths."""
+"""From logits to the weights of a mixture: relaxed one-hot samples of choices."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from searcher.networks.supernet import one_hot
-from searcher.spaces.space import SearchSpace
 
 ALL_PATHS = 0
 
@@ -37,23 +33,6 @@ def sample_weights(noisy_logits: Tensor, temperature: float, paths: int) -> Tens
         return soft
     # Added last, the difference is exactly 0 everywhere; (hard - soft) + soft would be rounded.
     return _largest(noisy_logits, 1).to(soft) + (soft - soft.detach())
-
-
-def uniform_path(space: SearchSpace, choices: int, generator: torch.Generator) -> Tensor:
-    """Draw an architecture of the space uniformly (Guo et al., Single Path One-Shot, ECCV 2020).
-
-    Args:
-        space: that draws.
-        choices: K, of the space.
-        generator: on the CPU.
-
-    Returns:
-        Float32 one-hot (positions, choices).
-    """
-    # The space draws with numpy; a seed from torch's generator leaves one state to save instead of two.
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    architecture = space.sample(np.random.default_rng(seed))
-    return one_hot(architecture.genotype, choices)
 
 
 def perturbed(weights: Tensor, radius: float, generator: torch.Generator) -> Tensor:

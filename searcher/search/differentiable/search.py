@@ -1,8 +1,8 @@
 """A differentiable search, epoch by epoch; broken off and taken up again it is the unbroken one, bit for bit.
 
 An epoch goes once through both halves of the training split. In the epochs of the warm-up only the weights learn, on
-paths drawn uniformly. After it each pair of batches trains the structure at one drawn point of control, and the weights
-under the structure of another one.
+paths drawn without regard to the structure. After it each pair of batches trains the structure at one drawn point of
+control, and the weights under the structure of another one.
 
 It knows nothing of files: what there is to save is plain tensors and numbers, for whoever saves them.
 """
@@ -33,7 +33,8 @@ from searcher.search.differentiable.guards import (
     skip_counts,
 )
 from searcher.search.differentiable.hypernetwork import Hypernetwork, build_hypernetwork, structure_logits
-from searcher.search.differentiable.relaxation import perturbed, uniform_path
+from searcher.search.differentiable.paths import TrainingPaths
+from searcher.search.differentiable.relaxation import perturbed
 from searcher.search.differentiable.report import EpochReport, Sums
 from searcher.search.differentiable.score_function import draw_paths, sampled_structure_step
 from searcher.search.differentiable.settings import FP32, DartsSettings
@@ -83,6 +84,7 @@ class DifferentiableSearch:
         # Images have a generator of their own, so that searches with other draws see the same batches.
         self._order = torch.Generator().manual_seed(int(torch.randint(2**62, (1,), generator=draws)))
         self._skip = skip_choice(space)
+        self._paths = TrainingPaths(space, settings.trained_odds)
         self._epoch = 0
         self._stopped: str | None = None
         self._eigenvalues: list[float] = []
@@ -210,7 +212,7 @@ class DifferentiableSearch:
         settings = self.settings
         uniform = warm_up or bool(torch.rand((), generator=self._draws) < settings.uniform_share)
         if uniform:
-            return uniform_path(self.space, self.supernet.choices, self._draws)
+            return self._paths.draw(self._draws)
         temperature = schedule.temperature(settings, self._epoch)
         draw = draw_structure(self.control, self.hypernetwork, temperature, settings.weight_paths, self._draws)
         weights = draw.weights(self.logits(draw.point)).detach()

@@ -18,7 +18,8 @@ class DartsSettings:
 
     Attributes:
         epochs: passes over the training half, the warm-up among them.
-        warm_up_epochs: passes in which the structure is frozen and weights train on paths that are drawn uniformly.
+        warm_up_epochs: passes in which the structure is frozen and weights train on paths that are drawn without
+            regard to it.
         batch_size: images a step, of either half.
         learning_rate: of the weights' SGD at the beginning; it falls in half a cosine.
         least_learning_rate: of the weights' SGD at the end.
@@ -35,8 +36,10 @@ class DartsSettings:
         structure_paths: choices a position that a structure step computes; 0 is all.
         structure_samples: one-hot architectures whose losses give the structure's gradient (score function), at least
             2; 0 derives the loss of one relaxed sample, of `structure_paths`, instead.
-        uniform_share: share of the weight steps after the warm-up that still train a uniformly drawn path, so that
-            no architecture's weights grow stale.
+        uniform_share: share of the weight steps after the warm-up that still train a path drawn without regard to the
+            structure, so that no architecture's weights grow stale.
+        trained_odds: on such a path, how many times as often as a choice without parameters one with them is drawn; 1
+            is uniform.
         second_order: whether the structure's gradient goes through the weights' next step (DARTS, Eq. 7).
         auxiliary_skip: weight of the auxiliary skip connections in the first epoch; it falls to 0 in a line (DARTS-).
         perturbation: radius of the uniform noise on the mixtures of weight steps (SDARTS-RS); 0 is off. It needs
@@ -75,6 +78,7 @@ class DartsSettings:
     structure_paths: int = ALL_PATHS
     structure_samples: int = 0
     uniform_share: float = 0.0
+    trained_odds: float = 1.0
     second_order: bool = False
     auxiliary_skip: float = 0.0
     perturbation: float = 0.0
@@ -137,6 +141,7 @@ class DartsSettings:
             ("temperature_from", self.temperature_from),
             ("temperature_to", self.temperature_to),
             ("bandwidth", self.bandwidth),
+            ("trained_odds", self.trained_odds),
         ):
             if not 0 < value < math.inf:
                 raise BadInputError(f"{name} must be a positive number, not {value:g}")
