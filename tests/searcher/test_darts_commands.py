@@ -149,7 +149,7 @@ def test_a_family_is_priced_judged_and_ranked(unbroken: Path, searcher: Run) -> 
 
 
 def test_a_limit_that_is_given_later_is_that_of_the_family(unbroken: Path, searcher: Run) -> None:
-    outcome = searcher("darts", "family", unbroken, "--divisions", "1", "--max-latency-ms", "0.2442")
+    outcome = searcher("darts", "family", unbroken, "--divisions", "1", "--max-latency-ms", "0.2445")
     assert_one_sentence(outcome, 1, "members keeps the limits of x86_64-virtual-machine-nasbench201-onnxruntime of")
     assert "no member is picked: none of " in outcome.out
     assert_one_sentence(
