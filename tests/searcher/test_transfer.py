@@ -148,6 +148,8 @@ def test_what_cannot_be_transferred_is_told(experience: Experience) -> None:
         Transfer(experience, CELLS[chosen], -latency_ms[chosen])
     with pytest.raises(BadInputError, match="one positive latency"):
         Transfer(experience, CELLS[chosen], latency_ms[chosen[:9]])
+    with pytest.raises(BadInputError, match="500 networks at most, not 501"):
+        Transfer(experience, CELLS[:501], latency_ms[:501])
     twice = np.append(chosen, chosen[3])
     with pytest.raises(BadInputError, match="is there twice"):
         Transfer(experience, CELLS[twice], latency_ms[twice])
