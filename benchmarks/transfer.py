@@ -7,6 +7,7 @@ prior chooses ten of them to measure. All 15,625 cells are judged, those that ar
 physical floor among them. Beside it, in the same repetition:
 
 * `transfer_random`: the same model from ten cells of the pool that nobody chose;
+* `transfer_interrupted`: the same as the transfer, one of the ten measured as three times what it is;
 * `ridge`: ridge regression on the logarithms of the other columns; `ridge_with_counts`: with counts of live operations;
   `flops`: the order by multiply-accumulates; `nearest_device`: the column that orders the sample most alike, rescaled.
   Each has the chosen cells and, under `random`, those that nobody chose; a gain is over whichever of the two suits the
@@ -52,7 +53,8 @@ from searcher.spaces.nasbench201 import NasBench201
 
 COLUMNS = ("raspi4", "pixel3", "eyeriss", "samsung_a50", "gold_6240", "silver_4114", "1080ti_1", "titanx_1")
 INTERVAL, UPPER = 0.9, 0.95
-TRANSFER, TRANSFER_RANDOM = "transfer", "transfer_random"
+TRANSFER, TRANSFER_RANDOM, TRANSFER_INTERRUPTED = "transfer", "transfer_random", "transfer_interrupted"
+_INTERRUPTED = 3.0
 _RANDOM = "_random"
 _RESAMPLES = 2000
 
@@ -99,7 +101,14 @@ def predict(
     chosen = pool[experience.informative(cells.genotypes[pool], settings.samples)]
     drawn = pool[: settings.samples]
     at_random = Transfer(experience, cells.genotypes[drawn], column[drawn])
-    others = {TRANSFER_RANDOM: at_random.latencies_ms(cells.genotypes)}
+    interrupted_ms = column[chosen]
+    interrupted_ms[seed % settings.samples] *= _INTERRUPTED
+    others = {
+        TRANSFER_RANDOM: at_random.latencies_ms(cells.genotypes),
+        TRANSFER_INTERRUPTED: Transfer(experience, cells.genotypes[chosen], interrupted_ms).latencies_ms(
+            cells.genotypes
+        ),
+    }
     for name in BASELINES:
         others[name] = baselines.predict(name, chosen, column[chosen])
         others[name + _RANDOM] = baselines.predict(name, drawn, column[drawn])
@@ -149,7 +158,7 @@ def summarise(found: Mapping[str, Sequence[Mapping[str, float]]], generator: np.
         found: figures of each repetition, by column.
         generator: draws the resamples.
     """
-    ranks = {name: _table(found, name) for name in (TRANSFER, TRANSFER_RANDOM, *_both(BASELINES))}
+    ranks = {name: _table(found, name) for name in (TRANSFER, TRANSFER_RANDOM, TRANSFER_INTERRUPTED, *_both(BASELINES))}
     suited = {name: max((name, name + _RANDOM), key=lambda one: ranks[one].mean()) for name in BASELINES}
     gains = {name: ranks[TRANSFER] - ranks[suited[name]] for name in BASELINES}
     intervals = {name: interval(gain, generator) for name, gain in gains.items()}

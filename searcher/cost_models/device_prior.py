@@ -37,8 +37,8 @@ _FIRST_VARIANCE, _LEAST_VARIANCE, _STEPS = 1e-2, 1e-8, 60
 # A device may be noisier and stranger than the known ones: all variances have one unknown factor, which this many
 # measurements' worth of belief holds at 1 (the t process: Shah, Wilson and Ghahramani, AISTATS 2014).
 _BELIEF = 4.0
-# A measurement that the others contradict by so many deviations is an accident (of a hundred devices without one, hardly
-# any has such a measurement among ten), and no more than this share is.
+# A measurement that the others contradict by so many deviations is an accident (where errors are normal, hardly one of
+# a hundred devices has such a one among ten by chance), and no more than this share is.
 _CONTRADICTED, _MOST_CONTRADICTED = 5.0, 0.2
 # No cell takes less than this part of what is typical: a prediction is positive.
 _LEAST_RATIO = 0.1

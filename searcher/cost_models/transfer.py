@@ -29,6 +29,8 @@ from searcher.tables.network_latencies import NetworkLatencies
 DEFAULT_NETWORKS = 10
 # Below this a measurement that is off cannot be told from a device that is strange.
 FEWEST_MEASURED = 5
+# Far beyond what a prior is needed for; the time grows with the third power.
+MOST_MEASURED = 500
 # Rehearsals are judged by some of the networks: devices differ, and more networks would tell no more of that.
 _JUDGED_EVERY = 7
 
@@ -99,15 +101,20 @@ class Transfer:
 
         Args:
             experience: of known devices.
-            genotypes: (m, 6) of networks measured on the new device, of which at least 5 are connected.
+            genotypes: (m, 6) of at most 500 networks measured on the new device, of which at least 5 are connected.
             measured_ms: (m,) their latencies.
 
         Raises:
             BadInputError: these are no encodings of the space, the latencies are not positive or not as many, a network
-                is there twice, not all known devices have a latency of each, or too few networks are connected.
+                is there twice, not all known devices have a latency of each, they are too many, or too few of them are
+                connected.
         """
         if measured_ms.shape != genotypes.shape[:1] or not (np.isfinite(measured_ms) & (measured_ms > 0)).all():
             raise BadInputError("a transfer takes one positive latency for each network that was measured")
+        if len(genotypes) > MOST_MEASURED:
+            raise BadInputError(
+                f"a transfer takes {MOST_MEASURED} networks at most, not {len(genotypes)}: give it some of them"
+            )
         rows = experience.known.rows(genotypes)
         connected = are_connected(experience.known.space, genotypes)
         if connected.sum() < FEWEST_MEASURED:

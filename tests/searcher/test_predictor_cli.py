@@ -10,7 +10,7 @@ import pytest
 
 from searcher.tables.network_latencies import NETWORKS_DOCUMENT
 from tests.searcher.command_line import Run, assert_one_sentence
-from tests.searcher.known_devices import CELLS, SPACE, latencies_file, made_up_devices, made_up_ms
+from tests.searcher.known_devices import latencies_file, made_up_devices, made_up_ms, rows_of
 
 ROWS = np.arange(700)
 
@@ -35,11 +35,11 @@ def test_proposed_networks_are_measured_and_all_others_predicted(
     assert (proposed.status, len(set(texts))) == (0, 10)
     as_json = searcher("predictor", "propose", *known, "--pool", "200", "--seed", "5", "--json")
     assert json.loads(as_json.out) == {"networks": texts}
-    rows = np.array([(SPACE.parse(text).genotype == CELLS).all(axis=1).argmax() for text in texts])
+    rows = rows_of(texts)
     latency_ms = made_up_ms(50, "all")
     measured, out = tmp_path / "measured.json", tmp_path / "predicted.json"
     NETWORKS_DOCUMENT.save(latencies_file("new", rows, latency_ms), measured)
-    asked = ("predictor", "transfer", *known, "--measured", measured, "--output", out)
+    asked = ["predictor", "transfer", *known, "--measured", str(measured), "--output", str(out)]
     outcome = searcher(*asked)
     assert outcome.status == 0, outcome.err
     assert "latencies of 700 networks on new, predicted from 10 networks on it" in outcome.out
@@ -57,7 +57,7 @@ def test_proposed_networks_are_measured_and_all_others_predicted(
 
 def test_an_accident_is_told(searcher: Run, known: list[str], tmp_path: Path) -> None:
     texts = searcher("predictor", "propose", *known).out.splitlines()
-    rows = np.array([(SPACE.parse(text).genotype == CELLS).all(axis=1).argmax() for text in texts])
+    rows = rows_of(texts)
     latency_ms = made_up_ms(51, "all")
     latency_ms[rows[4]] *= 8
     measured = tmp_path / "measured.json"

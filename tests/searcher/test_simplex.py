@@ -6,6 +6,8 @@ import torch
 from searcher.errors import BadInputError
 from searcher.search.differentiable.simplex import (
     Dirichlet,
+    Distribution,
+    FirstUniform,
     GumbelSoftmax,
     draw_dirichlet,
     draw_gumbel_softmax,
@@ -49,8 +51,8 @@ def test_gumbel_softmax_goes_from_the_vertices_to_the_centre_with_its_temperatur
     torch.testing.assert_close(hot, torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("distribution", [Dirichlet(0.7), GumbelSoftmax(0.7)])
-def test_draws_belong_to_the_generator_and_have_no_gradient(distribution: Dirichlet | GumbelSoftmax) -> None:
+@pytest.mark.parametrize("distribution", [Dirichlet(0.7), GumbelSoftmax(0.7), FirstUniform()])
+def test_draws_belong_to_the_generator_and_have_no_gradient(distribution: Distribution) -> None:
     first, second = (distribution.draw(3, generator(5)) for _ in range(2))
     assert torch.equal(first, second)
     assert not first.requires_grad
@@ -79,3 +81,16 @@ def test_what_draws_nothing_is_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(BadInputError):
         make()
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 6])
+def test_the_first_share_is_uniform_in_any_dimension(dimension: int) -> None:
+    source = generator()
+    points = torch.stack([FirstUniform().draw(dimension, source) for _ in range(4000)])
+    torch.testing.assert_close(points.sum(dim=1), torch.ones(4000, dtype=torch.float64))
+    assert (points >= 0).all()
+    quartiles = torch.quantile(points[:, 0], torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+    expected = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    torch.testing.assert_close(quartiles, expected, atol=0.03, rtol=0)
+    others = points[:, 1:].mean(dim=0)
+    torch.testing.assert_close(others, torch.full_like(others, 0.5 / (dimension - 1)), atol=0.03, rtol=0)

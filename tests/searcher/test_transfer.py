@@ -148,6 +148,8 @@ def test_what_cannot_be_transferred_is_told(experience: Experience) -> None:
         Transfer(experience, CELLS[chosen], -latency_ms[chosen])
     with pytest.raises(BadInputError, match="one positive latency"):
         Transfer(experience, CELLS[chosen], latency_ms[chosen[:9]])
+    with pytest.raises(BadInputError, match="500 networks at most, not 501"):
+        Transfer(experience, CELLS[:501], latency_ms[:501])
     twice = np.append(chosen, chosen[3])
     with pytest.raises(BadInputError, match="is there twice"):
         Transfer(experience, CELLS[twice], latency_ms[twice])
@@ -158,7 +160,7 @@ def test_what_cannot_be_transferred_is_told(experience: Experience) -> None:
         model.intervals_ms(CELLS, 1.5)
     with pytest.raises(BadInputError, match="held-out networks"):
         model.uppers_ms(CELLS, 1 - 1e-9)
-    unknown = next(cell for cell in SPACE.architectures() if not (cell.genotype == CELLS).all(axis=1).any())
+    unknown = next(cell for cell in SPACE.architectures() if not np.equal(CELLS, cell.genotype).all(axis=1).any())
     with pytest.raises(BadInputError, match="not all known devices have a latency of the cell"):
         model.latency_ms(unknown)
 

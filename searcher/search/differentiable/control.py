@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from searcher.errors import BadInputError
-from searcher.search.differentiable.simplex import Dirichlet, Distribution, simplex_grid
+from searcher.search.differentiable.simplex import Dirichlet, Distribution, FirstUniform, simplex_grid
 
 COMPLEXITY = "complexity"
 
@@ -77,7 +77,7 @@ class PriceSimplex:
         devices: Sequence[str],
         most_complexity: float,
         most_latency: float,
-        distribution: Distribution = Dirichlet(),  # noqa: B008 # frozen
+        distribution: Distribution = FirstUniform(),  # noqa: B008 # frozen
     ) -> None:
         """Set the dearest prices.
 
@@ -85,7 +85,7 @@ class PriceSimplex:
             devices: their names; points have 2 + devices coordinates: task, complexity, devices.
             most_complexity: price of the complexity ratio at its vertex.
             most_latency: price of a device's latency term at its vertex.
-            distribution: of points.
+            distribution: of points; by default the task's share is uniform, however many devices there are.
 
         Raises:
             BadInputError: two devices have one name, or a price is negative or not finite.

@@ -83,7 +83,7 @@ class DartsSettings:
     weight_paths: int = 1
     structure_paths: int = 2
     structure_samples: int = 0
-    price_points: int = 16
+    price_points: int = 8
     uniform_share: float = 1.0
     trained_odds: float = 3.0
     second_order: bool = False

@@ -58,7 +58,22 @@ class GumbelSoftmax:
         return draw_gumbel_softmax(torch.zeros(dimension, dtype=torch.float64), self.temperature, generator)
 
 
-Distribution = Dirichlet | GumbelSoftmax
+@dataclass(frozen=True)
+class FirstUniform:
+    """The Dirichlet distribution under which the first coordinate is uniform between 0 and 1, in any dimension.
+
+    The others part the rest among them, mostly unevenly: its concentrations are 1 and, for each of the n others, 1/n.
+    """
+
+    def draw(self, dimension: int, generator: torch.Generator) -> Tensor:
+        """Return a point, (dimension,) in float64."""
+        others = max(1, dimension - 1)
+        first = torch.rand((), generator=generator, dtype=torch.float64)
+        rest = draw_dirichlet(1 / others, others, generator)
+        return torch.cat((first[None], (1 - first) * rest))[:dimension] if dimension > 1 else rest
+
+
+Distribution = Dirichlet | GumbelSoftmax | FirstUniform
 
 
 def draw_dirichlet(concentration: float, dimension: int, generator: torch.Generator) -> Tensor:
