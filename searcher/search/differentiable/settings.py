@@ -93,7 +93,7 @@ class DartsSettings:
     eigenvalue_window: int = 0
     grid_divisions: int = 4
     pivot_divisions: int = 2
-    bandwidth: float = 0.35
+    bandwidth: float = 0.3
     shift_pixels: int = 1
     mirror: bool = False
     precision: str = FP32
