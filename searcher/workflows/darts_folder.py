@@ -49,8 +49,8 @@ class ControlChoice:
     """
 
     name: str = "prices"
-    most_complexity: float = 0.1
-    most_latency: float = 0.25
+    most_complexity: float = 0.05
+    most_latency: float = 0.2
 
 
 @dataclass(frozen=True)
