@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from searcher.errors import BadInputError
-from searcher.training.datasets import fingerprint, load_dataset
+from searcher.training.datasets import fingerprint, load_dataset, resized
 
 
 def test_digits_are_normalised_images_with_a_fixed_balanced_split() -> None:
@@ -84,3 +84,16 @@ def test_the_fingerprint_tells_training_splits_apart() -> None:
 
     assert fingerprint(data) == fingerprint(load_dataset("digits"))
     assert len({fingerprint(variant) for variant in (data, *variants)}) == 5
+
+
+def test_a_smaller_image_has_the_means_of_the_larger_one() -> None:
+    dataset = load_dataset("digits")
+    small = resized(dataset, 16)
+    assert small.train_images.shape == (*dataset.train_images.shape[:2], 16, 16)
+    assert small.test_images.shape[-2:] == (16, 16)
+    assert small.train_images[5, 1, 3, 4].item() == pytest.approx(dataset.train_images[5, 1, 6:8, 8:10].mean().item())
+    assert torch.equal(small.train_labels, dataset.train_labels)
+    assert resized(dataset, 32) is dataset
+    for side in (0, 12, 64):
+        with pytest.raises(BadInputError, match="cannot be averaged"):
+            resized(dataset, side)
