@@ -87,7 +87,7 @@ def test_the_second_order_is_the_exact_gradient_through_a_step_on_a_quadratic_pr
 
 
 def test_the_second_order_leaves_the_supernet_as_it_was_and_moves_the_structure() -> None:
-    settings = DartsSettings(batch_size=16, structure_learning_rate=0.1, second_order=True)
+    settings = DartsSettings(batch_size=16, learning_rate=0.025, structure_learning_rate=0.1, second_order=True)
     second, first = learners(settings), learners()
     pair = pair_of_batches()
     for one in (second, first):  # gives momentum to go on with

@@ -68,7 +68,9 @@ def test_a_step_follows_sampled_architectures_and_leaves_the_weights() -> None:
     for sample, choice in enumerate((3, 3, 0)):  # two cells of convolutions, and one of nothing
         noises[sample, :, choice] = 50
     tables = learners.hypernetwork.tables
-    task, total = sampled_structure_step(learners, CONTROL, COSTS, PathDraws(task_vertex, noises), batch, SETTINGS)
+    task, total = sampled_structure_step(
+        learners, CONTROL, COSTS, PathDraws(task_vertex, noises, task_vertex[None]), batch, SETTINGS
+    )
     assert task.item() == pytest.approx(total.item())
     assert all(torch.equal(before[name], value) for name, value in supernet.named_parameters())
     assert all(value.grad is None for value in supernet.parameters())

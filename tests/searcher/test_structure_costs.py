@@ -10,10 +10,10 @@ from torch import Tensor
 from searcher.cost_models.edge_additive import EdgeAdditive
 from searcher.errors import BadInputError
 from searcher.networks.supernet import one_hot
-from searcher.search.differentiable.control import Prices, PriceSimplex, ScalarControl
+from searcher.search.differentiable.control import Control, OperationSimplex, Prices, PriceSimplex, ScalarControl
 from searcher.search.differentiable.costs import StructureCosts
 from searcher.search.differentiable.hypernetwork import build_hypernetwork, structure_logits
-from searcher.search.differentiable.objective import objective
+from searcher.search.differentiable.objective import expected_objective, objective
 from searcher.spaces.fbnet import FBNet
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
@@ -112,6 +112,31 @@ def test_the_objective_adds_what_prices_say() -> None:
     first, second = COSTS.latency_ratio(mixed).tolist()
     expected = 1.5 + 0.5 * COSTS.complexity_ratio(mixed).item() + 2 * first + 3 * second
     assert objective(torch.tensor(1.5), mixed, prices, COSTS).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [PriceSimplex(DEVICES, 0.7, 2.0), ScalarControl(0.01, 1.0, DEVICES), OperationSimplex(5, 0.3, [0.2, 0.4])],
+    ids=lambda control: control.name,
+)
+def test_prices_at_several_points_are_the_mean_of_those_at_each(control: Control) -> None:
+    generator = torch.Generator().manual_seed(6)
+    hypernetwork = build_hypernetwork(control, 6, 5, generator)
+    with torch.no_grad():
+        hypernetwork.tables.normal_(generator=generator)
+    points = torch.stack([control.draw(generator) for _ in range(7)])
+    together = expected_objective(torch.tensor(1.5), points, control, hypernetwork, COSTS)
+    alone = [
+        objective(
+            torch.tensor(1.5),
+            torch.softmax(structure_logits(control, hypernetwork, point), dim=-1),
+            control.prices(point),
+            COSTS,
+        )
+        for point in points
+    ]
+    torch.testing.assert_close(together, torch.stack(alone).mean())
+    assert torch.stack(alone).std() > 1e-4
 
 
 def test_costs_that_mean_nothing_are_refused() -> None:

@@ -68,14 +68,14 @@ class StructureDraw:
         noise: (positions, choices) Gumbel variables.
         temperature: of the relaxation.
         paths: choices a position that are computed; 0 is all.
-        others: more points at which prices alone are looked at, each (dimension,).
+        points: (n, dimension) at which prices are looked at, the point and others.
     """
 
     point: Tensor
     noise: Tensor
     temperature: float
     paths: int
-    others: tuple[Tensor, ...] = ()
+    points: Tensor
 
     def weights(self, logits: Tensor) -> Tensor:
         """Return the weights of a mixture, (positions, choices), from the logits at the point."""
@@ -96,8 +96,8 @@ def draw_structure(
     """
     point = control.draw(generator)
     noise = gumbel_noise(hypernetwork.tables[0], generator)
-    others = tuple(control.draw(generator) for _ in range(price_points - 1))
-    return StructureDraw(point, noise, temperature, paths, others)
+    others = [control.draw(generator) for _ in range(price_points - 1)]
+    return StructureDraw(point, noise, temperature, paths, torch.stack([point, *others]))
 
 
 def task_loss(supernet: Supernet, batch: Batch, weights: Tensor, precision: str) -> tuple[Tensor, Tensor]:
@@ -157,7 +157,7 @@ def structure_step(
 
     def validation_objective() -> Tensor:
         task = loss_on(validation)
-        total = expected_objective(task, (draw.point, *draw.others), control, learners.hypernetwork, costs)
+        total = expected_objective(task, draw.points, control, learners.hypernetwork, costs)
         losses.extend((task.detach(), total.detach()))
         return total
 

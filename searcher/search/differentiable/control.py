@@ -26,8 +26,8 @@ class Prices:
     """What the terms of the objective weigh beside the task's loss, which weighs 1.
 
     Attributes:
-        complexity: of the complexity ratio, a scalar in float64.
-        latency: (devices,) of each device's latency term, in float64.
+        complexity: of the complexity ratio, (…) in float64, where … are the points that are priced.
+        latency: (…, devices) of each device's latency term, in float64.
     """
 
     complexity: Tensor
@@ -49,10 +49,10 @@ class Control(Protocol):
         """Draw a point, (dimension,) in float64, from a distribution that stays as it is."""
 
     def prices(self, point: Tensor) -> Prices:
-        """Return the prices at a point, (dimension,)."""
+        """Return the prices at points, (…, dimension)."""
 
     def prior(self, point: Tensor) -> Tensor | None:
-        """Return (choices,) what a point adds to the logits of every position; None where it adds nothing."""
+        """Return (…, choices) what points add to the logits of every position; None where they add nothing."""
 
     def grid(self, divisions: int) -> Tensor:
         """Return (n, dimension) points that cover the control evenly, in lexicographic order."""
@@ -104,7 +104,7 @@ class PriceSimplex:
 
     def prices(self, point: Tensor) -> Prices:
         """Return the share of each price that the point's coordinates are."""
-        return Prices(self._most_complexity * point[1], self._most_latency * point[2:])
+        return Prices(self._most_complexity * point[..., 1], self._most_latency * point[..., 2:])
 
     def prior(self, point: Tensor) -> None:
         """Return None: no operation is preferred."""
@@ -215,7 +215,7 @@ class ScalarControl:
     def prices(self, point: Tensor) -> Prices:
         """Return λ for everything."""
         price = self._lowest * 10 ** (self._decades * point)
-        return Prices(price[0], price.expand(len(self.devices)))
+        return Prices(price[..., 0], price.expand(*price.shape[:-1], len(self.devices)))
 
     def prior(self, point: Tensor) -> None:
         """Return None: no operation is preferred."""

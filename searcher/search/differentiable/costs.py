@@ -78,30 +78,30 @@ class StructureCosts:
         self.targets = _targets(self.devices, targets_ms or {})
 
     def latency_ms(self, probabilities: Tensor) -> Tensor:
-        """Return the expected latency on each device, (devices,) in ms.
+        """Return the expected latency on each device, (…, devices) in ms.
 
         On the one-hot structure of a genotype it is `EdgeAdditive.latency_ms`, bit for bit.
 
         Args:
-            probabilities: (positions, choices) of any type and device.
+            probabilities: (…, positions, choices) of any type and device.
         """
-        of_positions = (_exact(probabilities) * self._prices_ms).sum(dim=2)
+        of_positions = (_exact(probabilities).unsqueeze(-3) * self._prices_ms).sum(dim=-1)
         return self._base_ms + _summed_as_numpy(of_positions)
 
     def parameters(self, probabilities: Tensor) -> Tensor:
-        """Return the expected number of parameters of (positions, choices) probabilities, a scalar."""
-        return self._base_parameters + (_exact(probabilities) * self._parameters).sum()
+        """Return the expected number of parameters of (…, positions, choices) probabilities, (…)."""
+        return self._base_parameters + (_exact(probabilities) * self._parameters).sum(dim=(-2, -1))
 
     def latency_ratio(self, probabilities: Tensor) -> Tensor:
-        """Return the expected latency over the reference's, (devices,)."""
+        """Return the expected latency over the reference's, (…, devices)."""
         return self.latency_ms(probabilities) / self.reference_ms
 
     def complexity_ratio(self, probabilities: Tensor) -> Tensor:
-        """Return the expected number of parameters over the reference's, a scalar."""
+        """Return the expected number of parameters over the reference's, (…)."""
         return self.parameters(probabilities) / self.reference_parameters
 
     def latency_terms(self, probabilities: Tensor) -> Tensor:
-        """Return what latency adds to the objective at a price of 1, (devices,).
+        """Return what latency adds to the objective at a price of 1, (…, devices).
 
         It is the ratio to the reference, or, where a device has a target, the hinge max(0, latency ÷ target - 1): what
         keeps the target pays nothing.
@@ -137,16 +137,16 @@ def _exact(probabilities: Tensor) -> Tensor:
 
 
 def _summed_as_numpy(rows: Tensor) -> Tensor:
-    """Return the sums of rows (n, positions), added up in the order in which numpy adds up to 128 numbers."""
-    whole = rows.shape[1] // _LANES * _LANES
-    total = torch.zeros(len(rows), dtype=rows.dtype)
+    """Return the sums of rows (…, positions), added up in the order in which numpy adds up to 128 numbers."""
+    whole = rows.shape[-1] // _LANES * _LANES
+    total = torch.zeros(rows.shape[:-1], dtype=rows.dtype)
     if whole:
-        lanes = rows[:, :_LANES]
+        lanes = rows[..., :_LANES]
         for first in range(_LANES, whole, _LANES):
-            lanes = lanes + rows[:, first : first + _LANES]
-        pairs = lanes[:, 0::2] + lanes[:, 1::2]
-        fours = pairs[:, 0::2] + pairs[:, 1::2]
-        total = fours[:, 0] + fours[:, 1]
-    for position in range(whole, rows.shape[1]):
-        total = total + rows[:, position]
+            lanes = lanes + rows[..., first : first + _LANES]
+        pairs = lanes[..., 0::2] + lanes[..., 1::2]
+        fours = pairs[..., 0::2] + pairs[..., 1::2]
+        total = fours[..., 0] + fours[..., 1]
+    for position in range(whole, rows.shape[-1]):
+        total = total + rows[..., position]
     return total

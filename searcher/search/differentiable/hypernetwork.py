@@ -29,11 +29,11 @@ class Hypernetwork(nn.Module):
         self.tables = nn.Parameter(first)
 
     def weights(self, point: Tensor) -> Tensor:
-        """Return (m,) the weights of the tables at a point, not negative and of sum 1."""
+        """Return (…, m) the weights of the tables at points (…, dimension), not negative and of sum 1."""
         raise NotImplementedError
 
     def forward(self, point: Tensor) -> Tensor:
-        """Return the logits at a point (dimension,), (positions, choices)."""
+        """Return the logits at points (…, dimension), (…, positions, choices)."""
         logits: Tensor = torch.tensordot(self.weights(point).to(self.tables), self.tables, dims=1)
         return logits
 
@@ -57,8 +57,8 @@ class PivotHypernetwork(Hypernetwork):
 
     def weights(self, point: Tensor) -> Tensor:
         """Return softmax(-||point - pivot||² ÷ bandwidth) over the pivots."""
-        distances = (self.pivots - point.to(self.pivots)).square().sum(dim=1)
-        return torch.softmax(-distances / self.bandwidth, dim=0)
+        distances = (self.pivots - point.to(self.pivots).unsqueeze(-2)).square().sum(dim=-1)
+        return torch.softmax(-distances / self.bandwidth, dim=-1)
 
 
 class PiecewiseLinearHypernetwork(Hypernetwork):
@@ -103,7 +103,7 @@ def build_hypernetwork(
 
 
 def structure_logits(control: Control, hypernetwork: Hypernetwork, point: Tensor) -> Tensor:
-    """Return the structure at a point: the hypernetwork's logits and the point's prior, (positions, choices)."""
+    """Return the structure at points: the hypernetwork's logits and the points' prior, (…, positions, choices)."""
     logits: Tensor = hypernetwork(point)
     prior = control.prior(point)
-    return logits if prior is None else logits + prior.to(logits)
+    return logits if prior is None else logits + prior.to(logits).unsqueeze(-2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -31,13 +29,13 @@ def objective(task_loss: Tensor, probabilities: Tensor, prices: Prices, costs: S
 
 
 def priced(probabilities: Tensor, prices: Prices, costs: StructureCosts) -> Tensor:
-    """Return λ · Reg + Σ over devices of κ · Latency of (positions, choices) probabilities, a scalar in float64."""
+    """Return λ · Reg + Σ over devices of κ · Latency of (…, positions, choices) probabilities, (…) in float64."""
     complexity = prices.complexity * costs.complexity_ratio(probabilities)
-    return complexity + torch.dot(prices.latency, costs.latency_terms(probabilities))
+    return complexity + (prices.latency * costs.latency_terms(probabilities)).sum(dim=-1)
 
 
 def expected_objective(
-    task_loss: Tensor, points: Sequence[Tensor], control: Control, hypernetwork: Hypernetwork, costs: StructureCosts
+    task_loss: Tensor, points: Tensor, control: Control, hypernetwork: Hypernetwork, costs: StructureCosts
 ) -> Tensor:
     """Return the objective whose expectation over points of control is taken over a few at once where that is cheap.
 
@@ -45,8 +43,8 @@ def expected_objective(
     pass, so that its mean over more points only takes noise from the gradient.
 
     Args:
-        task_loss: a scalar, at the first of the points.
-        points: of control, at least one, each (dimension,).
+        task_loss: a scalar, at one of the points.
+        points: of control, (n, dimension), at least one.
         control: that gives them their meaning.
         hypernetwork: of the structure.
         costs: of structures.
@@ -54,8 +52,5 @@ def expected_objective(
     Returns:
         A scalar in float64 on the CPU.
     """
-    structures = (torch.softmax(structure_logits(control, hypernetwork, point), dim=-1) for point in points)
-    terms = [
-        priced(structure, control.prices(point), costs) for structure, point in zip(structures, points, strict=True)
-    ]
-    return task_loss.to("cpu", torch.float64) + torch.stack(terms).mean()
+    structures = torch.softmax(structure_logits(control, hypernetwork, points), dim=-1)
+    return task_loss.to("cpu", torch.float64) + priced(structures, control.prices(points), costs).mean()

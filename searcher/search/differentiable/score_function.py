@@ -36,12 +36,12 @@ class PathDraws:
     Attributes:
         point: (dimension,).
         noises: (samples, positions, choices) Gumbel variables; with the logits they choose.
-        others: more points at which prices alone are looked at, each (dimension,).
+        points: (n, dimension) at which prices are looked at, the point and others.
     """
 
     point: Tensor
     noises: Tensor
-    others: tuple[Tensor, ...] = ()
+    points: Tensor
 
 
 def draw_paths(
@@ -51,7 +51,8 @@ def draw_paths(
     point = control.draw(generator)
     like = hypernetwork.tables.detach()[0].expand(samples, -1, -1)
     noises = gumbel_noise(like, generator)
-    return PathDraws(point, noises, tuple(control.draw(generator) for _ in range(price_points - 1)))
+    others = [control.draw(generator) for _ in range(price_points - 1)]
+    return PathDraws(point, noises, torch.stack([point, *others]))
 
 
 def sampled_structure_step(
@@ -82,7 +83,7 @@ def sampled_structure_step(
     surrogate = leave_one_out(losses, of_paths)
     # The surrogate's value means nothing: only its gradient is added.
     loss = task + (surrogate - surrogate.detach())
-    total = expected_objective(loss, (draws.point, *draws.others), control, learners.hypernetwork, costs)
+    total = expected_objective(loss, draws.points, control, learners.hypernetwork, costs)
     learners.structure_optimizer.zero_grad()
     torch.autograd.backward(total)
     learners.structure_optimizer.step()
