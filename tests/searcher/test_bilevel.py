@@ -138,12 +138,12 @@ def test_the_gradient_of_a_structure_step_is_that_of_finite_differences() -> Non
     before = tables.detach().clone()
     direction = torch.randn(before.shape, generator=generator(5)).double()
     totals = []
-    for step in (1e-5, -1e-5, 0.0):
+    for step in (1e-3, -1e-3, 0.0):
         with torch.no_grad():
             tables.copy_(before + step * direction)
         totals.append(structure_step(both, CONTROL, COSTS, draw, pair, SETTINGS)[1].item())
     assert tables.grad is not None
-    slope = (totals[0] - totals[1]) / 2e-5
+    slope = (totals[0] - totals[1]) / 2e-3
     # The task's loss is computed in fp32 at its end, the costs in float64.
     assert (tables.grad * direction).sum().item() == pytest.approx(slope, rel=0.02, abs=1e-2)
 

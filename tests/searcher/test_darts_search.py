@@ -22,7 +22,18 @@ from searcher.training.halves import Half, Halves
 from tests.searcher.darts_parts import CONTROL, COSTS, DEVICES, SMALL, halves
 
 SETTINGS = DartsSettings(
-    epochs=4, warm_up_epochs=1, batch_size=8, structure_learning_rate=0.1, shift_pixels=1, grid_divisions=2
+    epochs=4,
+    warm_up_epochs=1,
+    batch_size=8,
+    learning_rate=0.025,
+    structure_learning_rate=0.1,
+    structure_betas=(0.5, 0.999),
+    temperature_from=1.0,
+    temperature_to=0.2,
+    structure_paths=0,
+    uniform_share=0.0,
+    shift_pixels=1,
+    grid_divisions=2,
 )
 GUARDED = replace(
     SETTINGS,
@@ -120,7 +131,7 @@ def test_the_warm_up_trains_weights_alone_and_the_search_both() -> None:
 
 
 def test_at_dear_prices_the_structure_buys_what_is_cheap() -> None:
-    settings = replace(SETTINGS, epochs=12, warm_up_epochs=0, structure_learning_rate=0.3, weight_paths=1)
+    settings = replace(SETTINGS, epochs=12, warm_up_epochs=0, structure_learning_rate=0.3, price_points=1)
     one = search(settings, ScalarControl(0.01, 20.0, DEVICES))
     run(one, 12)
     ends = [COSTS.latency_ms(torch.softmax(one.logits(point), dim=1)) for point in one.control.grid(1)]
