@@ -51,7 +51,7 @@ def family_table(family: Family) -> Table:
             ", ".join(_marks(member, family)),
         )
     bounds = "; ≤: bounds at their confidence" if any(one.confidence is not None for one in family.devices) else ""
-    shown.caption = f"accuracy by the supernet's weights on the validation half{bounds}"
+    shown.caption = f"accuracy and loss by the supernet's weights on the validation half; ranked by the loss{bounds}"
     return shown
 
 

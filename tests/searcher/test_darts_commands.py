@@ -141,10 +141,10 @@ def test_a_family_is_priced_judged_and_ranked(unbroken: Path, searcher: Run) -> 
     assert len({one["architecture"] for one in members}) == len(members) > 1
     kept = [one["latencies"][0]["predicted_ms"] <= 3 for one in members]
     assert [one["within_limits"] for one in members] == kept == sorted(kept, reverse=True)
-    within = [one["validation_accuracy"] for one in members if one["within_limits"]]
-    assert within == sorted(within, reverse=True)
+    within = [one["validation_loss"] for one in members if one["within_limits"]]
+    assert within == sorted(within)
     assert family["picked"] == (members[0]["architecture"] if within else None)
-    scores = [(-one["validation_accuracy"], one["latencies"][0]["predicted_ms"]) for one in members]
+    scores = [(one["validation_loss"], one["latencies"][0]["predicted_ms"]) for one in members]
     for mark, score in zip((one["pareto"] for one in members), scores, strict=True):
         beaten = any(a <= score[0] and b <= score[1] and (a, b) != score for a, b in scores)
         assert mark is not beaten

@@ -1,8 +1,8 @@
 """What one differentiable search has found: the different architectures of its control, priced, judged and ranked.
 
 The score of a member is the supernet's: its own weights under the architecture's one-hot mixture, with batch norms
-calibrated anew on images of the training half, on the images of the validation half. It ranks members of one family; it
-is no accuracy of a network that is trained by itself.
+calibrated anew on images of the training half, on the images of the validation half. Members are ranked by the loss there,
+which tells apart what the accuracy on some thousand images cannot; neither is that of a network trained by itself.
 
 History of the schema of family.json: 1, the first.
 """
@@ -120,8 +120,8 @@ class FamilyMember:
         validation_accuracy: of the supernet's weights under this architecture on the validation half, in percent.
         validation_loss: mean cross-entropy there, in nats.
         within_limits: whether it keeps the limits of all devices.
-        pareto: whether no other member is as accurate, or more, with latencies as low, or lower, on all devices, and
-            better in one of these.
+        pareto: whether no other member has a validation loss as low, or lower, with latencies as low, or lower, on all
+            devices, and less of one of these.
     """
 
     architecture: str
@@ -162,7 +162,7 @@ class Family:
         epoch: how many epochs the search had done.
         state_sha256: hash of the state that the members were derived from; None where it was not written.
         devices: what members are priced for.
-        members: those within the limits first, the more accurate first, of equals the faster one.
+        members: those within the limits first, the lower validation loss first, of equals the faster one.
         picked: text of the first member, if it is within the limits; else None.
         reason: why none is picked; None if one is.
     """
@@ -266,7 +266,7 @@ def judged_members(
 def ranked(members: Sequence[FamilyMember], devices: Sequence[PricedDevice]) -> tuple[FamilyMember, ...]:
     """Mark the members that no other beats, and return all in the order of preference.
 
-    Those within all limits come first: the more accurate before the less, of equals the faster, by their latencies
+    Those within all limits come first: the lower validation loss first, of equals the faster, by their latencies
     relative to the limits' or, without one, to the greatest of the space. The others follow, the nearer first.
     """
     front = {one.architecture for one in pareto_front([_candidate(member, devices) for member in members])}
@@ -276,7 +276,7 @@ def ranked(members: Sequence[FamilyMember], devices: Sequence[PricedDevice]) -> 
     def preference(member: FamilyMember) -> tuple[bool, float, float, float, str]:
         time = sum(one.predicted_ms / scale for one, scale in zip(member.latencies, scales, strict=True))
         above = _candidate(member, devices).violation
-        return not member.within_limits, above, -member.validation_accuracy, time, member.architecture
+        return not member.within_limits, above, member.validation_loss, time, member.architecture
 
     return tuple(sorted(marked, key=preference))
 
@@ -305,7 +305,7 @@ def _candidate(member: FamilyMember, devices: Sequence[PricedDevice]) -> Candida
     return Candidate(
         architecture=member.architecture,
         score_key=member.architecture,
-        score=member.validation_accuracy,
+        score=-member.validation_loss,
         measured={"validation_accuracy": member.validation_accuracy, "validation_loss": member.validation_loss},
         rung=0,
         costs=costs,
