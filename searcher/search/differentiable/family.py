@@ -1,8 +1,9 @@
 """What one differentiable search has found: the different architectures of its control, priced, judged and ranked.
 
 The score of a member is the supernet's: its own weights under the architecture's one-hot mixture, with batch norms
-calibrated anew on images of the training half, on the images of the validation half. Members are ranked by the loss there,
-which tells apart what the accuracy on some thousand images cannot; neither is that of a network trained by itself.
+calibrated anew on images of the training half, on the images of the validation half. Members are ranked by the loss
+there, which tells apart what the accuracy on some thousand images cannot; neither is that of a network trained by
+itself.
 
 History of the schema of family.json: 1, the first.
 """
