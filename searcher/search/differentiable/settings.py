@@ -94,7 +94,7 @@ class DartsSettings:
     grid_divisions: int = 4
     pivot_divisions: int = 2
     bandwidth: float = 0.3
-    shift_pixels: int = 2
+    shift_pixels: int = 1
     mirror: bool = False
     precision: str = FP32
     seed: int = 0
