@@ -39,6 +39,7 @@ from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.catalogue import SPACES, space_named
 from searcher.spaces.computation import computation
+from searcher.spaces.darts import DartsSpace
 from searcher.spaces.fusion import PRODUCERS, Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
@@ -83,6 +84,8 @@ def made_up_table(space: SearchSpace, generator: np.random.Generator) -> LookupT
 
 def encodings(space: SearchSpace, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Draw (count, genes) encodings uniformly."""
+    if isinstance(space, DartsSpace):  # its positions depend on each other
+        return np.array([space.sample(generator).genotype for _ in range(count)], np.int64)
     genes, choices = space.additive_counts().choices.shape[:2]
     return generator.integers(choices, size=(count, genes))
 

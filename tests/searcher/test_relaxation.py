@@ -72,11 +72,11 @@ def test_a_position_whose_weights_all_fell_keeps_them() -> None:
 
 
 def test_schedules_run_from_their_first_to_their_last_epoch() -> None:
-    settings = DartsSettings(epochs=11, warm_up_epochs=1, auxiliary_skip=0.8, temperature_to=0.5)
+    settings = DartsSettings(epochs=11, warm_up_epochs=1, auxiliary_skip=0.8, temperature_from=1.0, temperature_to=0.5)
     assert [temperature(settings, epoch) for epoch in (0, 1, 10)] == pytest.approx([1, 1, 0.5])
     assert [auxiliary_skip(settings, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.8, 0.4, 0])
     rates = [learning_rate(settings, epoch) for epoch in range(11)]
     assert rates[0] == settings.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert settings.least_learning_rate < rates[-1] < 0.1 * rates[0]
-    assert temperature(DartsSettings(epochs=1, warm_up_epochs=0), 0) == 1
+    assert temperature(DartsSettings(epochs=1, warm_up_epochs=0, temperature_from=1.0), 0) == 1
