@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,7 +44,7 @@ MEASURED = [
         ("rmi", [2.0, 2.5, 2.2]),
         ("rmi-loss", [-0.9, -0.5, -0.5]),
         # Ranks by φ 1, 3, 2; by living parameters 2, 1, 3.
-        ("fused", [math.sqrt(2) / 3, math.sqrt(3) / 3, math.sqrt(6) / 3]),
+        ("fused", [3 / 6, 4 / 6, 5 / 6]),
         ("synflow", [3.0, 3.5, 2.0]),
         ("naswot", [1.0, 1.5, 1.2]),
         ("parameters", [90.0, 95.0, 80.0]),
@@ -82,17 +80,10 @@ def test_a_fused_score_needs_what_its_parts_need_once() -> None:
             FusedScore((RMI, RMI_LOSS), weights=weights)
 
 
-def test_a_bad_rank_counts_more_than_a_good_one_makes_up_for() -> None:
-    # Ranks 1 and 4 against 2 and 3, of the same mean.
-    values = [(1.0, 4.0), (2.0, 3.0), (3.0, 2.0), (4.0, 1.0)]
-    uneven, even, *_ = FUSED.scores([{"rmi": rmi, "live_parameters": live} for rmi, live in values])
-    assert even > uneven
-
-
 def test_parts_weigh_as_they_are_told() -> None:
     # Ranks by φ 1, 3, 2; by living parameters 2, 1, 3.
     weighed = FusedScore((RMI, LIVE_PARAMETERS), weights=(3.0, 1.0))
-    assert weighed.scores(MEASURED) == pytest.approx([2 ** (1 / 4) / 3, 27 ** (1 / 4) / 3, 24 ** (1 / 4) / 3])
+    assert weighed.scores(MEASURED) == pytest.approx([5 / 12, 10 / 12, 9 / 12])
 
 
 @pytest.mark.parametrize("score", NAMED_SCORES, ids=lambda score: score.name)
@@ -107,7 +98,7 @@ measured = st.fixed_dictionaries({"rmi": st.floats(-5, 5), "live_parameters": st
 def test_a_fused_score_goes_by_order_alone(population: list[dict[str, float]]) -> None:
     scores = FUSED.scores(population)
     assert ((scores > 0) & (scores <= 1)).all()
-    assert scores.mean() <= (len(population) + 1) / (2 * len(population)) + 1e-9
+    assert scores.mean() == pytest.approx((len(population) + 1) / (2 * len(population)))
     # Any rising function of a value that keeps different numbers different leaves the ranks as they are.
     stretched = [{"rmi": 8 * one["rmi"], "live_parameters": one["live_parameters"] ** 3} for one in population]
     assert np.array_equal(FUSED.scores(stretched), scores)

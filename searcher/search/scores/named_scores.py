@@ -41,11 +41,9 @@ class ValueScore:
 
 @dataclass(frozen=True)
 class FusedScore:
-    """The geometric mean of an architecture's ranks by several scores, within the population given; implements Score.
+    """The average of an architecture's ranks by several scores, within the population given; implements Score.
 
-    Ranks need no common unit, and no part can outweigh the others by its spread. Their logarithms are averaged, so that
-    one bad rank counts more than one good rank makes up for (as in the non-linear aggregation of Lee and Ham, *AZ-NAS*,
-    CVPR 2024).
+    Ranks need no common unit, and no part can outweigh the others by its spread.
 
     Attributes:
         parts: the scores.
@@ -74,14 +72,14 @@ class FusedScore:
         return tuple(dict.fromkeys(value for part in self.parts for value in part.values))
 
     def scores(self, measured: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
-        """Return (n,) means of rank ÷ n: above 0, and 1 for what is best by every part; ties share their mean rank.
+        """Return (n,) averages of rank ÷ n: above 0, and 1 for what is best by every part; ties share their mean rank.
 
         Where all parts agree that nobody is better, all have (n + 1) ÷ 2n.
         """
         ranks = np.array([stats.rankdata(part.scores(measured)) for part in self.parts])
         weights = np.array(self.weights or [1.0] * len(self.parts))
-        means: NDArray[np.float64] = np.exp(weights @ np.log(ranks / max(1, len(measured))) / weights.sum())
-        return means
+        averages: NDArray[np.float64] = weights @ ranks / weights.sum() / max(1, len(measured))
+        return averages
 
 
 RMI = ValueScore("rmi", "rmi")
