@@ -69,6 +69,7 @@ def played(folder: Path, *paces_s: float) -> Iterator[Host]:
         yield Host(folder, devices)
 
 
+@pytest.mark.slow
 def test_a_fleet_with_a_dead_board_ends_with_the_tables_of_the_others(tmp_path: Path) -> None:
     with played(tmp_path, 0.5, 1.0, 0.5) as host:
         dead = host.devices[1]
