@@ -170,6 +170,7 @@ def test_an_agent_that_is_killed_goes_on(lab: Lab, kills: int) -> None:
     lab.check(assignment, events)
 
 
+@pytest.mark.slow
 def test_a_second_host_is_told_who_measures(lab: Lab) -> None:
     first, second = lab.assignment(), lab.assignment()
     events = []

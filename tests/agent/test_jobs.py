@@ -102,6 +102,7 @@ def test_a_job_runs_by_itself_and_is_told_from_any_place(board: Board) -> None:
     assert holder(board.root / "lease") is None
 
 
+@pytest.mark.slow
 def test_starting_again_changes_nothing(board: Board) -> None:
     board.start()
     board.start()
