@@ -28,6 +28,7 @@ group = typer.Typer(rich_markup_mode=None)
 _SETTINGS, _CONTROL = DartsSettings(), ControlChoice()
 # What DARTS mirrors are photographs; a digit that is mirrored is none.
 _MIRRORED = "cifar10"
+_WARM_UP_OF_5 = 3
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a search, its --output.")]
 Limits = Annotated[
@@ -87,8 +88,9 @@ def search(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training half.")] = _SETTINGS.epochs,
     warm_up_epochs: Annotated[
-        int, typer.Option(min=0, help="Of these, the first in which the weights alone are trained.")
-    ] = _SETTINGS.warm_up_epochs,
+        int | None,
+        typer.Option(min=0, help="Of these, the first in which the weights alone are trained; 3 of 5 unless given."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step, of either half.")] = _SETTINGS.batch_size,
     structure_learning_rate: Annotated[
         float, typer.Option(help="Of the structure's Adam.")
@@ -150,7 +152,7 @@ def search(
         control=ControlChoice(control, most_complexity, most_latency),
         settings=DartsSettings(
             epochs=epochs,
-            warm_up_epochs=warm_up_epochs,
+            warm_up_epochs=_WARM_UP_OF_5 * epochs // 5 if warm_up_epochs is None else warm_up_epochs,
             batch_size=batch_size,
             structure_learning_rate=structure_learning_rate,
             structure_samples=structure_samples,
