@@ -55,7 +55,6 @@ from searcher.tables.network_latencies import NETWORKS_DOCUMENT, NetworkLatencie
 from searcher.workflows.darts_family import FamilyRequest, darts_family
 from searcher.workflows.darts_folder import ControlChoice
 from searcher.workflows.darts_run import DartsOutcome, DartsRequest, darts_run
-from searcher.workflows.progress import Work
 
 DEVICES = ("raspi4", "pixel3")
 QUANTILES = (0.25, 0.5, 0.75)
@@ -145,7 +144,7 @@ def run_search(task: Task) -> dict[str, Any]:
         folder = Path(temporary)
         prices = [*(column_file(cells, device, task.seed, folder) for device in DEVICES), _TABLE]
         began = time.perf_counter()
-        outcome = finish(_told(task, darts_run(task.request(prices, folder / "run"))))
+        outcome = finish(darts_run(task.request(prices, folder / "run")), f"{task.variant}, seed {task.seed}")
         family = finish(darts_family(FamilyRequest(folder / "run")))
     return {"seconds": round(time.perf_counter() - began, 1), **judged(cells, outcome, family, task)}
 
@@ -206,21 +205,6 @@ def computes_nothing(member: FamilyMember) -> bool:
 def _row(cells: Cells, member: FamilyMember) -> int:
     architecture: Architecture = _SPACE.parse(member.architecture)
     return cells.row(architecture)
-
-
-def _told(task: Task, work: Work[DartsOutcome]) -> Work[DartsOutcome]:
-    """Pass a search on, and tell on standard error how far it is."""
-    began = time.perf_counter()
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as e:
-            result: DartsOutcome = e.value
-            return result
-        if progress.note:
-            seconds = time.perf_counter() - began
-            print(f"{task.variant}, seed {task.seed}, {seconds:.0f} s: {progress.note}", file=sys.stderr, flush=True)
-        yield progress
 
 
 def summary(searches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

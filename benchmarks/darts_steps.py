@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +28,14 @@ from searcher.search.differentiable.family import SupernetJudge
 from searcher.search.differentiable.paths import TrainingPaths
 from searcher.search.differentiable.search import DifferentiableSearch
 from searcher.search.differentiable.settings import DartsSettings
+from searcher.search.scores.threads import one_thread
 from searcher.spaces.architecture import Architecture
 from searcher.training.datasets import load_dataset
 from searcher.training.halves import Batch, BatchSettings, paired_batches
 from searcher.workflows.darts_folder import read_run
-from searcher.workflows.darts_parts import Parts, priced_devices, put_together, torch_threads
+from searcher.workflows.darts_parts import Parts, priced_devices, put_together
 from searcher.workflows.darts_run import DartsRequest, darts_run
-from searcher.workflows.progress import Work
+from searcher.workflows.progress import Result, Work
 
 _STEPS, _UNTIMED_STEPS, _EPOCHS, _JUDGED = 60, 5, 3, 6
 _RESAMPLES = 2000
@@ -86,7 +88,7 @@ def cost_ratios(request: DartsRequest, members: int) -> dict[str, Any]:
     def parts(kind: DartsSettings) -> Parts:
         return put_together(dataclasses.replace(run, settings=kind), priced_devices(run, prices), dataset)
 
-    with torch_threads(1):
+    with one_thread():
         seconds = _epoch_seconds(parts(settings), parts(without_warm_up), parts(without_warm_up), without_warm_up)
         steps = _step_ratios(parts(without_warm_up), without_warm_up)
     searching = settings.epochs - settings.warm_up_epochs
@@ -106,13 +108,17 @@ def cost_ratios(request: DartsRequest, members: int) -> dict[str, Any]:
     }
 
 
-def finish(work: Work[Any]) -> Any:
-    """Carry work out and return its result."""
+def finish(work: Work[Result], title: str | None = None) -> Result:
+    """Carry work out and return its result; with a title, tell on standard error how far it is."""
+    began = time.perf_counter()
     while True:
         try:
-            next(work)
+            progress = next(work)
         except StopIteration as e:
-            return e.value
+            result: Result = e.value
+            return result
+        if title is not None and progress.note:
+            print(f"{title}, {time.perf_counter() - began:.0f} s: {progress.note}", file=sys.stderr, flush=True)
 
 
 def _epoch_seconds(warming: Parts, family: Parts, single: Parts, settings: DartsSettings) -> dict[str, float]:

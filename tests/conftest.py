@@ -58,3 +58,11 @@ def data_file(data_dir: Path) -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: small networks are slower on several, above all where other programs run."""
+    threads = pytest.importorskip("searcher.search.scores.threads")
+    with threads.one_thread():
+        yield

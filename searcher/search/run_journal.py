@@ -10,9 +10,7 @@ Aware of requests, measurements, generations and what they cost; not of spaces, 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +33,7 @@ from searcher.search.run_lines import (
     whole_lines,
 )
 from searcher.search.scores.measuring import Measured
-from searcher.tables.journal import JournalInUseError, partial_path
+from searcher.tables.journal import keep_others_out, partial_path, write_to_disk
 
 _NOTHING = Session(wall_s=0.0, processor_s=0.0, energy_j=None)
 
@@ -261,11 +259,7 @@ class RunJournal:
         if self._file is None:
             return
         try:
-            if after_bytes is not None:
-                self._file.truncate(after_bytes)
-            self._file.write(content)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            write_to_disk(self._file, content, after_bytes)
         except OSError as e:
             raise BadInputError(f"cannot write the journal {self._partial}: {e.strerror or e}") from e
 
@@ -289,9 +283,5 @@ class RunJournal:
 
 def _locked(partial: Path) -> BinaryIO:
     file = partial.open("a+b")
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        file.close()
-        raise JournalInUseError(f"{partial} is being written by another run") from e
+    keep_others_out(file, partial)
     return file

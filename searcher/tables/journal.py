@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import IO, Any, BinaryIO, TextIO
 
 from profiler_agent.records import Event, Hello, RecordError, format_event, parse_event
 from searcher.artifacts import sha256_of
@@ -30,6 +30,36 @@ def partial_path(journal: Path) -> Path:
 
 class JournalInUseError(BadInputError):
     """Another run is writing the journal."""
+
+
+def keep_others_out(file: IO[Any], path: Path) -> None:
+    """Lock a file that was opened for writing, for this process alone, until it is closed.
+
+    Args:
+        file: is closed where that fails.
+        path: says in the message which one it is.
+
+    Raises:
+        JournalInUseError: another process has locked it.
+    """
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        file.close()
+        raise JournalInUseError(f"{path} is being written by another run") from e
+
+
+def write_to_disk(file: BinaryIO, content: bytes, after_bytes: int | None = None) -> None:
+    """Write at the end of a file, or after so many bytes, and wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if after_bytes is not None:
+        file.truncate(after_bytes)
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class Journal:
@@ -91,11 +121,7 @@ class Journal:
 
     def _locked(self) -> TextIO:
         file = self._partial.open("a+", encoding="utf-8", errors="surrogateescape", newline="\n")
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            file.close()
-            raise JournalInUseError(f"{self._partial} is being written by another run") from e
+        keep_others_out(file, self._partial)
         return file
 
     def _is_known(self, line: str, event: Event) -> bool:

@@ -37,14 +37,20 @@ def save_tensors(content: object, path: Path, title: str) -> None:
     Raises:
         SearcherError: the file cannot be written.
     """
+    stored = tensor_bytes(content)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(stored)
+    except OSError as e:
+        raise SearcherError(f"cannot save the {title} at {path}: {e.strerror or e}") from e
+
+
+def tensor_bytes(content: object) -> bytes:
+    """Return what `save_tensors` writes."""
     # torch.save writes a file's own name into it; by way of memory, equal weights give equal files.
     memory = io.BytesIO()
     torch.save(content, memory)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(memory.getvalue())
-    except OSError as e:
-        raise SearcherError(f"cannot save the {title} at {path}: {e.strerror or e}") from e
+    return memory.getvalue()
 
 
 def parse_tensors(content: bytes) -> object:

@@ -16,9 +16,10 @@ from searcher.search.differentiable.family import (
     no_member_within_limits,
     ranked,
 )
+from searcher.search.scores.threads import threads
 from searcher.training.datasets import fingerprint, load_dataset
 from searcher.workflows.darts_folder import FAMILY, STATE, DartsRun, read_run, read_state
-from searcher.workflows.darts_parts import priced_devices, put_together, torch_threads
+from searcher.workflows.darts_parts import priced_devices, put_together
 from searcher.workflows.progress import Progress, Work
 
 DIVISIONS = 6
@@ -63,7 +64,7 @@ def darts_family(request: FamilyRequest) -> Work[Family]:
         raise BadInputError(f"the data {run.data} is not that of the search of {request.run}")
     state, state_sha256 = stored
     members = []
-    with torch_threads(run.threads):
+    with threads(run.threads):
         parts = put_together(run, devices, dataset)
         parts.search.restore(state)
         for count, member in judged_members(parts.search, parts.space, devices, parts.halves, request.divisions):

@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
-
-import torch
 
 from searcher.artifacts import replacing
 from searcher.documents import Document
@@ -30,7 +25,8 @@ from searcher.errors import BadInputError, SearcherError
 from searcher.search.differentiable.report import EpochReport
 from searcher.search.differentiable.settings import DartsSettings
 from searcher.search.run_lines import first_difference, whole_lines
-from searcher.tables.journal import JournalInUseError
+from searcher.tables.journal import keep_others_out, write_to_disk
+from searcher.training.tensor_files import parse_tensors, tensor_bytes
 
 SCHEMA_VERSION = 1
 RUN, JOURNAL, STATE, FAMILY, VERIFICATION = "run.json", "journal.jsonl", "state.pt", "family.json", "verification.json"
@@ -137,11 +133,7 @@ class RunFolder:
             self._file = journal.open("a+b")
         except OSError as e:
             raise BadInputError(f"cannot write the run {self.path}: {e.strerror or e}") from e
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            self._file.close()
-            raise JournalInUseError(f"{journal} is being written by another run") from e
+        keep_others_out(self._file, journal)
         return self
 
     def __exit__(
@@ -216,12 +208,11 @@ class RunFolder:
         except ValueError as e:
             raise SearcherError(f"epoch {report.epoch} has a number that is not finite: lower learning rates") from e
         self._write(line.encode())
-        memory = io.BytesIO()
-        torch.save({"schema_version": SCHEMA_VERSION, "state": dict(state)}, memory)
+        content = tensor_bytes({"schema_version": SCHEMA_VERSION, "state": dict(state)})
         path = self.path / STATE
         try:
             with replacing(path) as temporary:
-                temporary.write_bytes(memory.getvalue())
+                temporary.write_bytes(content)
         except OSError as e:
             raise BadInputError(f"cannot write the state {path}: {e.strerror or e}") from e
 
@@ -229,11 +220,7 @@ class RunFolder:
         if self._file is None:
             raise SearcherError("the run's folder is not open")
         try:
-            if after_bytes is not None:
-                self._file.truncate(after_bytes)
-            self._file.write(content)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            write_to_disk(self._file, content, after_bytes)
         except OSError as e:
             raise BadInputError(f"cannot write the journal {self.path / JOURNAL}: {e.strerror or e}") from e
 
@@ -274,8 +261,8 @@ def read_state(folder: Path) -> tuple[dict[str, Any], str] | None:
     except OSError as e:
         raise BadInputError(f"cannot read the state {path}: {e.strerror or e}") from e
     try:
-        stored: object = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as e:
+        stored = parse_tensors(content)
+    except ValueError as e:
         raise BadInputError(f"{path} is not a state of a search: torch cannot read it") from e
     if not isinstance(stored, dict) or not isinstance(stored.get("state"), dict):
         raise BadInputError(f"{path} is not a state of a search")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,9 +28,12 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.spaces.space import SearchSpace
 from searcher.training.datasets import ImageDataset, resized
 from searcher.training.halves import Halves, split_halves
+from searcher.training.torch_device import torch_device
 from searcher.workflows.darts_folder import ControlChoice, DartsRun
 from searcher.workflows.darts_prices import priced_device, read_prices
 
+# What is trained, in messages.
+SUPERNETS = "supernets"
 CONTROLS = PriceSimplex.name, OperationSimplex.name, ScalarControl.name
 # Of the scalar control: three decades, which four tables of logits share.
 _CHEAPEST = 1e-3
@@ -103,7 +105,7 @@ def put_together(run: DartsRun, devices: Sequence[PricedDevice], dataset: ImageD
     trained = space_named(run.space, run.supernet_cells, channels=run.supernet_channels, **images)
     generator = torch.Generator().manual_seed(run.settings.seed)
     supernet = build_supernet(trained, SupernetOptions(run.partial_channels), generator)
-    supernet.to(torch_device(run.device))
+    supernet.to(torch_device(run.device, SUPERNETS))
     targets = {one.name: one.target_ms for one in devices if one.target_ms is not None}
     costs = StructureCosts(space, {one.name: one.expected for one in devices}, targets_ms=targets)
     names = [one.name for one in devices]
@@ -111,34 +113,6 @@ def put_together(run: DartsRun, devices: Sequence[PricedDevice], dataset: ImageD
     halves = split_halves(dataset, run.settings.seed)
     search = DifferentiableSearch(space, supernet, control, costs, run.settings, halves)
     return Parts(space, tuple(devices), search, halves, _coordinates(run.control, names, space))
-
-
-def torch_device(name: str) -> torch.device:
-    """Return the device that torch trains on.
-
-    Raises:
-        BadInputError: there is no such device here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as e:
-        raise BadInputError(f"torch knows no device {name!r}, only such as cpu, cuda or cuda:0") from e
-    if device.type not in ("cpu", "cuda"):
-        raise BadInputError(f"supernets are trained on cpu or cuda, not on {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise BadInputError(f"there is no device {name!r} here that torch can compute on")
-    return device
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let each of torch's operations on a CPU use so many threads: with other numbers sums are rounded otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _control(choice: ControlChoice, devices: Sequence[str], choices: int) -> Control:

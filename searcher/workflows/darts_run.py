@@ -18,10 +18,12 @@ from searcher.errors import BadInputError
 from searcher.search.differentiable.family import PricedDevice
 from searcher.search.differentiable.report import EpochReport
 from searcher.search.differentiable.settings import DartsSettings
+from searcher.search.scores.threads import threads
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.darts import DartsSpace
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import fingerprint, load_dataset
+from searcher.training.torch_device import torch_device
 from searcher.workflows.darts_folder import (
     PRICES,
     STATE,
@@ -32,7 +34,7 @@ from searcher.workflows.darts_folder import (
     read_epochs,
     read_state,
 )
-from searcher.workflows.darts_parts import priced_devices, put_together, torch_device, torch_threads
+from searcher.workflows.darts_parts import SUPERNETS, priced_devices, put_together
 from searcher.workflows.darts_prices import read_file
 from searcher.workflows.progress import Progress, Work
 
@@ -116,11 +118,11 @@ def darts_run(request: DartsRequest, clock_s: Callable[[], float] = time.monoton
     run = _described(request, prices)
     contents = {one.name: prices[file] for one, file in zip(run.devices, request.luts, strict=True)}
     devices = priced_devices(run, contents)
-    torch_device(run.device)
+    torch_device(run.device, SUPERNETS)
     yield Progress("prices", 1, 1, "\n".join(map(_range_note, devices)))
     dataset = load_dataset(run.data)
     run = replace(run, data_fingerprint=fingerprint(dataset))
-    with torch_threads(run.threads), RunFolder(request.output) as folder:
+    with threads(run.threads), RunFolder(request.output) as folder:
         search = put_together(run, devices, dataset).search
         folder.settle(run, {one.file: contents[one.name] for one in run.devices}, request.resume)
         stored = read_state(request.output)

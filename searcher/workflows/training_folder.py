@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from searcher.errors import BadInputError, SearcherError
 from searcher.search.accounting import Session
 from searcher.search.run_lines import SpentLine, first_difference, whole_lines
+from searcher.tables.journal import keep_others_out, write_to_disk
 from searcher.training.tensor_files import parse_tensors, save_tensors
 
 # 1, the first: of the journal and of the state.
@@ -241,9 +240,7 @@ class TrainingFolder:
         if self._file is None:
             raise SearcherError("the folder of a training is used before it is entered")
         try:
-            self._file.write("".join(_formatted(line) for line in lines).encode())
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            write_to_disk(self._file, "".join(_formatted(line) for line in lines).encode())
         except OSError as e:
             raise BadInputError(f"cannot write the training {self._folder}: {e.strerror or e}") from e
         self._lines.extend(lines)
@@ -297,9 +294,5 @@ def _parsed(content: bytes, path: Path) -> list[Line]:
 
 def _locked(journal: Path) -> BinaryIO:
     file = journal.open("a+b")
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        file.close()
-        raise BadInputError(f"{journal} is being written by another run") from e
+    keep_others_out(file, journal)
     return file

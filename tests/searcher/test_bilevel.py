@@ -1,7 +1,5 @@
 """Steps of the bilevel search, against derivatives that are known."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -27,12 +25,7 @@ from tests.searcher.darts_parts import CONTROL, COSTS, SMALL, halves
 SETTINGS = DartsSettings(batch_size=16, structure_learning_rate=0.1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator(seed: int = 0) -> torch.Generator:

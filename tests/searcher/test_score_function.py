@@ -1,7 +1,6 @@
 """The gradient from sampled architectures, against that of an expectation that can be enumerated."""
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -24,12 +23,7 @@ from tests.searcher.darts_parts import CONTROL, COSTS, SMALL, halves
 SETTINGS = DartsSettings(structure_samples=3, structure_learning_rate=0.1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator(seed: int = 0) -> torch.Generator:

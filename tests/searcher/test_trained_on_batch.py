@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -50,12 +49,7 @@ def batch(dataset: ImageDataset, reference: Reference) -> TrainingBatch:
     return prepare_batch(reference, dataset, 8, seed=0)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trajectory(batch: TrainingBatch, settings: RmiSettings, text: str = CELL) -> Trajectory:

@@ -6,6 +6,8 @@ softmax(-||S - p||² ÷ bandwidth), where the minus favours the nearest pivot.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from searcher.search.differentiable.simplex import simplex_grid
 _FIRST_DEVIATION = 1e-3  # of logits: as DARTS begins, nearly uniform
 
 
-class Hypernetwork(nn.Module):
+class Hypernetwork(nn.Module, ABC):
     """A blend of tables of logits; how a point weighs them is what its two kinds differ in.
 
     Attributes:
@@ -28,9 +30,9 @@ class Hypernetwork(nn.Module):
         first = torch.randn(count, positions, choices, generator=generator) * _FIRST_DEVIATION
         self.tables = nn.Parameter(first)
 
+    @abstractmethod
     def weights(self, point: Tensor) -> Tensor:
         """Return (…, m) the weights of the tables at points (…, dimension), not negative and of sum 1."""
-        raise NotImplementedError
 
     def forward(self, point: Tensor) -> Tensor:
         """Return the logits at points (…, dimension), (…, positions, choices)."""

@@ -20,11 +20,10 @@ from searcher.search.scores.measuring import Measured
 from searcher.search.scores.trained_on_batch import TRAINED_NAMES, TrainedOnBatch, measured, require_classes
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.training.torch_device import CPU, CUDA, torch_device
 
 # Raise it when the same identity would give other values: what was kept under the old one is then measured again.
 _VERSION = 1
-
-_CPU, _CUDA = "cpu", "cuda"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Together:
         capture: whether a step is recorded as a CUDA graph and replayed; on a CPU there is none.
     """
 
-    device: str = _CUDA
+    device: str = CUDA
     group: int = 20
     channels_last: bool = True
     capture: bool = True
@@ -51,7 +50,7 @@ class Together:
         """
         if self.group < 1:
             raise BadInputError(f"candidates cannot be trained {self.group} at a time")
-        _require_device(self.device)
+        torch_device(self.device, "candidates")
 
 
 class TrainedTogether:
@@ -165,7 +164,7 @@ def measurer_on(
     Raises:
         BadInputError: there is no such device here, or what the measurers refuse.
     """
-    if device == _CPU:
+    if device == CPU:
         return TrainedOnBatch(space, batch, settings, threads, begun)
     return TrainedTogether(space, batch, settings, Together(device))
 
@@ -190,23 +189,12 @@ def _moved(batch: TrainingBatch, together: Together) -> TrainingBatch:
 
 
 def _told(device: torch.device) -> dict[str, str | int | None]:
-    if device.type == _CPU:
-        return {"device": _CPU, "instructions": torch.backends.cpu.get_cpu_capability()}
+    if device.type == CPU:
+        return {"device": CPU, "instructions": torch.backends.cpu.get_cpu_capability()}
     cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call] # torch's own
     return {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "cudnn": cudnn}
 
 
 def _chosen(device: torch.device) -> AbstractContextManager[object]:
     """Make a GPU the one whose streams are the current ones."""
-    return torch.cuda.device(device) if device.type == _CUDA else nullcontext()
-
-
-def _require_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError as e:
-        raise BadInputError(f"torch knows no device {name!r}, only such as cpu, cuda or cuda:0") from e
-    if device.type not in (_CPU, _CUDA):
-        raise BadInputError(f"candidates are trained on cpu or cuda, not on {name!r}")
-    if device.type == _CUDA and (device.index or 0) >= torch.cuda.device_count():
-        raise BadInputError(f"there is no device {name!r} here that torch can compute on")
+    return torch.cuda.device(device) if device.type == CUDA else nullcontext()
