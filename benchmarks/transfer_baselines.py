@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.published_cells import Cells, Floats
+from searcher.cost_models.prices import FLOPS as MACS
+from searcher.cost_models.prices import CountPrice
 from searcher.spaces.executed_edges import RULES, executed_edges
 from searcher.spaces.nasbench201 import NasBench201
 
@@ -39,14 +41,9 @@ class Baselines:
     @classmethod
     def of(cls, cells: Cells, latency_ms: Floats) -> Baselines:
         """Count the operations of all cells."""
-        counts = executed_edges(cells.genotypes)
-        # A network's multiply-accumulates are those of its edges and of the skeleton, which is the same for all.
-        everywhere = counts[RULES.index("all")]
-        one_of_each = np.unique(everywhere, axis=0, return_index=True)[1]
-        space = NasBench201()
-        told = np.array([space.macs(cells.architecture(int(row))) for row in one_of_each], np.float64)
-        prices = np.linalg.lstsq(everywhere[one_of_each], told, rcond=None)[0]
-        return cls(latency_ms, counts[RULES.index("live")], np.round(everywhere @ prices))
+        live = executed_edges(cells.genotypes)[RULES.index("live")]
+        millions = CountPrice(NasBench201(), MACS).costs(cells.genotypes)
+        return cls(latency_ms, live, np.round(1e6 * millions))
 
     def predict(self, name: str, rows: Rows, measured_ms: Floats) -> Floats:
         """Return (n,) predictions of all cells; of some only the order means something.

@@ -68,9 +68,7 @@ class NetworkFit:
         """
         if latencies.space != space.name:
             raise BadInputError(f"the latencies are of the space {latencies.space!r}, not of {space.name!r}")
-        networks: Mapping[str, NetworkLatency] = latencies.networks
-        genotypes = np.array([space.parse(text).genotype for text in networks], np.int64).reshape(len(networks), -1)
-        return cls(space, genotypes, np.array([one.median_ms for one in networks.values()], np.float64))
+        return cls(space, *encoded(space, latencies.networks))
 
     @property
     def left_out_ms(self) -> Floats:
@@ -134,6 +132,16 @@ class NetworkFit:
         if architecture.space != self._space.name:
             raise BadInputError(f"{architecture} is not an architecture of {self._space.name}.")
         return np.array([architecture.genotype], np.int64)
+
+
+def encoded(space: NasBench201, networks: Mapping[str, NetworkLatency]) -> tuple[NDArray[np.int64], Floats]:
+    """Return (n, 6) encodings of networks, which are given by their texts, and (n,) their latencies in ms.
+
+    Raises:
+        BadInputError: a text is no architecture of the space.
+    """
+    genotypes = np.array([space.parse(text).genotype for text in networks], np.int64).reshape(len(networks), -1)
+    return genotypes, np.array([one.median_ms for one in networks.values()], np.float64)
 
 
 def connected_sample(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-
 from profiler_agent.records import TableKey
 from searcher.cost_models.additive_fit import fit_edge_additive
 from searcher.cost_models.block_sum import BlockSum
@@ -14,7 +12,7 @@ from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration
 from searcher.cost_models.cost_model import LinearCostModel, latency_range
 from searcher.cost_models.edge_additive import EdgeAdditive
-from searcher.cost_models.network_fit import NetworkFit
+from searcher.cost_models.network_fit import NetworkFit, encoded
 from searcher.errors import BadInputError
 from searcher.search.differentiable.family import PricedDevice
 from searcher.spaces.nasbench201 import NasBench201
@@ -105,9 +103,7 @@ def _from_networks(
             f"{name}: the networks have {prices.export_cells} cells per stage, not {space.cells_per_stage}"
         )
     fit = NetworkFit.of(space, prices)
-    genotypes = np.array([space.parse(text).genotype for text in prices.networks], np.int64)
-    measured_ms = np.array([one.median_ms for one in prices.networks.values()], np.float64)
-    expected = fit_edge_additive(space, genotypes, measured_ms)
+    expected = fit_edge_additive(space, *encoded(space, prices.networks))
     return PricedDevice(name, expected, fit, fit, confidence, fit.latency_range(confidence), limit_ms)
 
 
