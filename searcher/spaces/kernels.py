@@ -1,0 +1,77 @@
+"""Kernels: what a runtime executes as one operator, and the sizes by which their latencies are told.
+
+A kernel is a block that no optimiser takes apart. Kernels of one type are computed by the same code of a runtime, so
+that a model of their latency has to know sizes alone.
+"""
+
+from __future__ import annotations
+
+from searcher.spaces.block import BlockSpec
+from searcher.spaces.counts import block_macs, block_parameters, convolutions
+
+POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED = "pointwise", "convolution", "depthwise", "grouped"
+CONVOLUTIONS = (POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED)
+_CONVOLVING = ("conv_bn", "conv_bn_add")
+
+FEATURES = (
+    *("height", "width", "channels", "outputs", "kernel", "stride", "groups", "hidden", "inputs", "activation", "sum"),
+    *("output_height", "output_width", "macs", "read", "written", "parameters"),
+)
+"""Names of what `kernel_features` tells, in its order."""
+
+
+def kernel_type(spec: BlockSpec) -> str:
+    """Return which kernels a block is of: of convolutions by kernel and groups, else its operation's name."""
+    if spec.operation not in _CONVOLVING:
+        return spec.operation
+    if spec.groups == 1:
+        return POINTWISE if spec.kernel == 1 else CONVOLUTION
+    return DEPTHWISE if spec.groups == spec.input_shapes[0][1] == spec.output_channels else GROUPED
+
+
+def kernel_features(spec: BlockSpec) -> dict[str, float]:
+    """Return the sizes of a kernel, by the names of FEATURES.
+
+    `hidden` is 0 where there are none, `activation` and `sum` are 1 where one is fused; `read` and `written` are
+    numbers in all inputs and in the output, `macs` and `parameters` as `counts` defines them.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    _, channels, height, width = spec.input_shapes[0]
+    output_height, output_width = output_size(spec)
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "outputs": spec.output_channels,
+        "kernel": spec.kernel,
+        "stride": spec.stride,
+        "groups": spec.groups,
+        "hidden": spec.hidden_channels or 0,
+        "inputs": len(spec.input_shapes),
+        "activation": float(spec.activation is not None),
+        "sum": float(spec.operation == "conv_bn_add"),
+        "output_height": output_height,
+        "output_width": output_width,
+        "macs": block_macs(spec),
+        "read": sum(n * c * h * w for n, c, h, w in spec.input_shapes),
+        "written": spec.output_channels * output_height * output_width,
+        "parameters": block_parameters(spec),
+    }
+
+
+def output_size(spec: BlockSpec) -> tuple[int, int]:
+    """Return height and width of a block's output.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    _, _, height, width = spec.input_shapes[0]
+    if spec.operation in ("head", "pool_head", "mobile_head", "fully_connected", "global_avg_pool"):
+        return 1, 1
+    layers = convolutions(spec)
+    if spec.operation in ("conv_bn", "conv_bn_add"):
+        return layers[0].output_size(height), layers[0].output_size(width)
+    extent = spec.dilation * (spec.kernel - 1) + 1
+    return tuple((side + 2 * spec.padding - extent) // spec.stride + 1 for side in (height, width))  # type: ignore[return-value]
