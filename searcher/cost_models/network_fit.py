@@ -21,6 +21,7 @@ from searcher.errors import BadInputError
 from searcher.spaces.cell import OPERATIONS
 from searcher.spaces.executed_edges import RULES
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.spaces.space import SearchSpace
 from searcher.tables.network_latencies import NetworkLatencies, NetworkLatency
 
 # Below this the groups' variances are guesses.
@@ -64,8 +65,8 @@ class NetworkFit(CellModel):
         return self._left_out_ms.copy()
 
 
-def encoded(space: NasBench201, networks: Mapping[str, NetworkLatency]) -> tuple[NDArray[np.int64], Floats]:
-    """Return (n, 6) encodings of networks, which are given by their texts, and (n,) their latencies in ms.
+def encoded(space: SearchSpace, networks: Mapping[str, NetworkLatency]) -> tuple[NDArray[np.int64], Floats]:
+    """Return (n, genes) encodings of networks, which are given by their texts, and (n,) their latencies in ms.
 
     Raises:
         BadInputError: a text is no architecture of the space.
