@@ -23,7 +23,7 @@ from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.closed_loop import ROUNDS, closed_loop, loop_after, require_device
+from searcher.workflows.closed_loop import ROUNDS, closed_loop, correctable, loop_after, require_device
 from searcher.workflows.scoring import QUICK_STEPS, Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 
@@ -131,7 +131,9 @@ def command(
         for given in (source, *(Path(one.source) for one in limits if one.source is not None)):
             options.require_other_file(written, given, "--verification")
         measured = (precision, rounds, samples)
-        measuring = loop.loop_settings(table, there, written, verify_top, verify_rounds, verify_budget_s, measured)
+        measuring = loop.loop_settings(
+            correctable(table, confidence), there, written, verify_top, verify_rounds, verify_budget_s, measured
+        )
     request = SearchRequest(
         space=searched,
         scoring=Scoring(

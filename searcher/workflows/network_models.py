@@ -12,7 +12,6 @@ from searcher.artifacts import sha256_of
 from searcher.cost_models.agreement import figures
 from searcher.cost_models.network_fit import encoded
 from searcher.cost_models.network_model import (
-    NETWORK_MODEL_DOCUMENT,
     NetworkModel,
     fit_network_model,
 )
@@ -117,7 +116,9 @@ def judge_network_model(model: NetworkModel, path: Path, confidence: float = CON
         raise BadInputError(f"{path} is of networks of {measured.space}, not of {model.space}")
     if model.key is not None and measured.key is not None and model.key != measured.key:
         differences = "; its ".join(key_differences(model.key, measured.key))
-        raise KeyMismatchError(f"{path} was measured under other conditions than the model's networks: its {differences}")
+        raise KeyMismatchError(
+            f"{path} was measured under other conditions than the model's networks: its {differences}"
+        )
     return _judged(model, measured, confidence)
 
 
@@ -160,9 +161,7 @@ def sha256_of_readable(path: Path) -> str:
 def _judged(model: NetworkModel, measured: NetworkLatencies, confidence: float) -> NetworkJudgement:
     space = space_named(model.space, measured.export_cells or model.export_cells)
     predictor = model.model(space)
-    connected = {
-        text: one for text, one in measured.networks.items() if space.is_connected(space.parse(text))
-    }
+    connected = {text: one for text, one in measured.networks.items() if space.is_connected(space.parse(text))}
     if not connected:
         raise BadInputError("there is no connected network to compare with")
     genotypes, measured_ms = encoded(space, connected)
