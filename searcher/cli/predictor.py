@@ -1,4 +1,4 @@
-"""`searcher predictor`: models of latency, trained, judged and asked; a new device from a few networks and known ones."""
+"""`searcher predictor`: models of latency, trained, judged and asked; a new device from few networks and known ones."""
 
 from __future__ import annotations
 

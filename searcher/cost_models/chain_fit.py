@@ -2,9 +2,9 @@
 
     latency = base + Σ over layers of price[layer, choice there] + error
 
-No layer's shape depends on another's choice, so that a sum over layers is all that there is to know. A layer and a choice
-have 198 prices, more than a hundred networks tell; what they have in common is told first, each part shrunk as far as the
-sample itself advises (`grouped_ridge`): the sizes of what a choice computes (multiply-accumulates, parameters, hidden
+No layer's shape depends on another's choice, so that a sum over layers is all that there is to know. Layers and choices
+have 198 prices, more than a hundred networks tell; what they have in common is told first, each part shrunk as far as
+the sample itself advises (`grouped_ridge`): the sizes of what a choice computes (multiply-accumulates, parameters, hidden
 numbers), the choice in all layers of a stage, and at last the choice in one layer.
 
 What a prediction is off by is told as measured ÷ predicted, each network of the sample held against the fit to the
@@ -145,7 +145,7 @@ def fit_chains(space: FBNet, genotypes: NDArray[np.integer[Any]], measured_ms: F
 
 
 def _parts(space: FBNet) -> tuple[Floats, NDArray[np.int64]]:
-    """Return (layers, choices, features) what a choice in a layer adds to each feature, and (features,) their groups."""
+    """Return (layers, choices, features) what each choice adds to each feature, and (features,) their groups."""
     blocks, added = space.all_blocks(), space.additive_counts().choices
     sizes = added @ np.array([[block_macs(one), block_parameters(one), _hidden(one)] for one in blocks], np.float64)
     # As shares of a chain of average choices: the shrinking goes by how large a feature is.

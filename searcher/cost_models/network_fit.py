@@ -3,8 +3,8 @@
 What a device executes of a cell is not known without its graphs, and devices differ: the operations on the cell's
 edges are counted under each rule of `executed_edges`, and a ridge regression with a group for each rule
 (`grouped_ridge`) prices them as the latencies advise. Disconnected cells compute a constant, which runtimes know or do
-not know; no search wants them, and the fit leaves them out. `cell_model` says what is predicted from such a fit, and how
-its bounds are made.
+not know; no search wants them, and the fit leaves them out. `cell_model` says what is predicted from such a fit, and
+how its bounds are made.
 """
 
 from __future__ import annotations

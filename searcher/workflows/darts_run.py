@@ -35,7 +35,7 @@ from searcher.workflows.darts_folder import (
     read_state,
 )
 from searcher.workflows.darts_parts import SUPERNETS, priced_devices, put_together
-from searcher.workflows.darts_prices import read_file
+from searcher.workflows.darts_predicted import read_luts
 from searcher.workflows.progress import Progress, Work
 
 # DARTS searches with 8 cells of 16 channels. On two processors a supernet of NAS-Bench-201 learns to rank cells sooner
@@ -52,7 +52,7 @@ class DartsRequest:
 
     Attributes:
         space: name of the search space.
-        luts: files of tables, calibrations or network latencies, one a device.
+        luts: files of tables, calibrations, network latencies or models of these, one a device.
         output: the run's folder.
         limits: on latency in ms; under the file that they are of, or under None where there is but one.
         data: name of the data set.
@@ -68,6 +68,8 @@ class DartsRequest:
         device: that trains, as torch names it.
         threads: of torch on a CPU; None for the processors that there are.
         resume: go on with the search that is in the folder.
+        predictor: of kernels, for blocks that the one table lacks, or for all blocks where there are no `luts`; or a
+            model of whole networks, without `luts`; None for no predictor.
     """
 
     space: str
@@ -87,6 +89,7 @@ class DartsRequest:
     device: str = "cpu"
     threads: int | None = None
     resume: bool = False
+    predictor: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,10 @@ def darts_run(request: DartsRequest, clock_s: Callable[[], float] = time.monoton
         BadInputError: options do not fit each other or the files, or the folder holds another search.
         SearcherError: the search diverged.
     """
-    prices = {file: read_file(file) for file in request.luts}
+    space = space_named(request.space, request.cells, channels=request.channels)
+    prices = yield from read_luts(space, request.luts, request.predictor)
+    if request.predictor is not None:
+        request = replace(request, luts=tuple(prices))
     run = _described(request, prices)
     contents = {one.name: prices[file] for one, file in zip(run.devices, request.luts, strict=True)}
     devices = priced_devices(run, contents)

@@ -1,4 +1,4 @@
-"""Latency models of whole networks, from file to file: trained on latencies, judged by others, asked for architectures."""
+"""Latency models of whole networks, from file to file: trained on latencies, judged by others, asked for networks."""
 
 from __future__ import annotations
 
@@ -83,17 +83,18 @@ def is_network_model(path: Path) -> bool:
     return {"sample", "additive"} <= _plain(path).keys()
 
 
-def train_network_model(path: Path, created: str) -> NetworkModel:
+def train_network_model(path: Path, created: str | None = None) -> NetworkModel:
     """Fit a model to a file of network latencies.
 
     Args:
         path: of the file.
-        created: UTC date and time, ISO 8601.
+        created: UTC date and time, ISO 8601; that of the latencies unless given, so that the same comes of them again.
 
     Raises:
         BadInputError: the file cannot be read, its space has no such models, or its networks are too few.
     """
-    return fit_network_model(NETWORKS_DOCUMENT.load(path), path.name, sha256_of(path), created)
+    latencies = NETWORKS_DOCUMENT.load(path)
+    return fit_network_model(latencies, path.name, sha256_of(path), created or latencies.created)
 
 
 def judge_network_model(model: NetworkModel, path: Path, confidence: float = CONFIDENCE) -> NetworkJudgement:
