@@ -28,11 +28,11 @@ def fit_baseline(works: Sequence[Mapping[str, float]], own_ms: Floats, scales_ms
         scales_ms: (n,) by which their errors are measured, in ms.
 
     Returns:
-        What one unit of each work takes, in ms; works that take nothing are left out.
+        What one unit of each work takes, in ms; works that no kernel has are left out.
     """
-    names = sorted({name for work in works for name in work})
+    names = sorted({name for work in works for name, amount in work.items() if amount > 0})
     amounts = np.array([[work.get(name, 0.0) for name in names] for work in works])
-    largest = np.maximum(amounts.max(axis=0), 1.0)
+    largest = amounts.max(axis=0)
     relative, target = amounts / largest / scales_ms[:, None], own_ms / scales_ms
     trust = np.ones(len(target))
     for _ in range(_PASSES):
@@ -41,7 +41,7 @@ def fit_baseline(works: Sequence[Mapping[str, float]], own_ms: Floats, scales_ms
         deviation = max(_MAD * float(np.median(errors)), _LEAST_DEVIATION)
         trust = np.sqrt(np.minimum(1.0, _HUBER * deviation / np.maximum(errors, _LEAST_DEVIATION)))
     prices = (found / largest).tolist()
-    return {name: price for name, price in zip(names, prices, strict=True) if price > 0}
+    return dict(zip(names, prices, strict=True))
 
 
 def baseline_ms(prices: Mapping[str, float], work: Mapping[str, float]) -> float:

@@ -8,7 +8,6 @@ Statistics 49, 2021) tell what such bounds guarantee: in practice the confidence
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,12 @@ from searcher.cost_models.conformal import conformal_ratio, networks_for
 from searcher.cost_models.kernels.baseline import Floats, baseline_ms, fit_baseline
 from searcher.cost_models.kernels.features import logarithms, matrix, ranges, sizes, varying
 from searcher.cost_models.kernels.kernel_model import FORMS, Form, Judgement, KernelModel, log_own
-from searcher.cost_models.kernels.row import KernelRow
+from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
 from searcher.cost_models.kernels.smooth import Smooth, fit_smooth
+from searcher.cost_models.kernels.spread import fit_spread
 from searcher.cost_models.kernels.terms import terms
-from searcher.cost_models.kernels.trees import Trees, fit_trees
+from searcher.cost_models.kernels.tree_learner import fit_trees
+from searcher.cost_models.kernels.trees import Trees
 from searcher.errors import BadInputError
 
 FEWEST_KERNELS = 20
@@ -32,19 +33,24 @@ _PARTS = 6
 _START = 0.05
 # A single kernel that is foretold worse says no more about a form.
 _WORST_LOG_ERROR = 0.5
+_COMMON_NOISE = 0.02
 # A smooth function takes the cube of the number of points.
 _MOST_SMOOTH = 2000
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Kernels of one type as arrays: own latencies and calls in ms, (n,) each; features (n, d)."""
+    """Kernels of one type as arrays: own latencies and calls in ms, (n,) each; features (n, d).
 
-    rows: tuple[KernelRow, ...]
+    `noise` is (n,) by how much the logarithm of a latency may be off as its measurement tells.
+    """
+
+    rows: tuple[MeasuredKernel, ...]
     works: tuple[dict[str, float], ...]
     own_ms: Floats
     call_ms: Floats
     features: Floats
+    noise: Floats
     start_ms: float
 
     def of(self, chosen: NDArray[np.integer[Any]]) -> _Sample:
@@ -55,6 +61,7 @@ class _Sample:
             self.own_ms[chosen],
             self.call_ms[chosen],
             self.features[chosen],
+            self.noise[chosen],
             self.start_ms,
         )
 
@@ -84,7 +91,7 @@ class _Parts:
         return found
 
 
-def fit_kernel_model(rows: Sequence[KernelRow], confidence: float, seed: int) -> KernelModel:
+def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: int) -> KernelModel:
     """Train a model.
 
     Args:
@@ -96,12 +103,12 @@ def fit_kernel_model(rows: Sequence[KernelRow], confidence: float, seed: int) ->
         BadInputError: the confidence is no share, or the kernels are too few for it or for any model.
     """
     groups = sorted({row.group for row in rows})
-    if len(groups) < max(FEWEST_KERNELS, networks_for(confidence)):
-        raise BadInputError(
-            f"a model takes {max(FEWEST_KERNELS, networks_for(confidence))} different kernels, not {len(groups)}"
-        )
+    fewest = max(FEWEST_KERNELS, networks_for(confidence))
+    if len(groups) < fewest:
+        raise BadInputError(f"a model takes {fewest} different kernels, not {len(groups)}")
     sample, names = _sample(rows)
-    middles, deviations = _left_out(sample, seed)
+    part_of = _parts_of([row.group for row in rows], np.random.default_rng(seed))
+    middles, deviations = _left_out(sample, part_of, seed)
     latency_ms = sample.own_ms + sample.call_ms
     errors = {
         form: np.log(np.maximum(np.exp(middle) - sample.start_ms, 0.0) + sample.call_ms) - np.log(latency_ms)
@@ -111,7 +118,7 @@ def fit_kernel_model(rows: Sequence[KernelRow], confidence: float, seed: int) ->
         form: float(np.minimum(np.abs(error), _WORST_LOG_ERROR).mean()) for form, error in errors.items()
     }
     form = min(sizes_of_errors, key=lambda one: sizes_of_errors[one])
-    surprises = np.abs(log_own(sample.own_ms, sample.start_ms) - middles[form]) / deviations[form]
+    surprises = (log_own(sample.own_ms, sample.start_ms) - middles[form]) / deviations[form]
     relative = np.abs(np.expm1(errors[form]))
     parts = _fitted(sample, seed)
     return KernelModel(
@@ -123,7 +130,8 @@ def fit_kernel_model(rows: Sequence[KernelRow], confidence: float, seed: int) ->
         features=names,
         smooth=parts.smooth if form in ("smooth", "average") else None,
         trees=parts.trees if form in ("trees", "average") else None,
-        reach=max(conformal_ratio(surprises.tolist(), confidence), 1e-6),
+        spread=fit_spread(sample.features, surprises),
+        reach=_reach(sample.features, surprises, part_of, confidence),
         judged=Judgement(
             points=len(rows),
             groups=len(groups),
@@ -135,27 +143,39 @@ def fit_kernel_model(rows: Sequence[KernelRow], confidence: float, seed: int) ->
     )
 
 
-def _sample(rows: Sequence[KernelRow]) -> tuple[_Sample, tuple[str, ...]]:
+def _sample(rows: Sequence[MeasuredKernel]) -> tuple[_Sample, tuple[str, ...]]:
     activations = sorted({row.spec.activation for row in rows if row.spec.activation is not None})
     told = [logarithms(row.spec, activations) for row in rows]
     names = varying(told)
-    call_ms = np.array([row.call_ms for row in rows])
+    own_ms, call_ms = np.array([row.own_ms for row in rows]), np.array([row.call_ms for row in rows])
+    half_widths = np.array([(row.interval_ms[1] - row.interval_ms[0]) / 2 for row in rows])
+    start_ms = _START * float(np.median(call_ms))
     sample = _Sample(
         rows=tuple(rows),
         works=tuple(terms(row.spec) for row in rows),
-        own_ms=np.array([row.own_ms for row in rows]),
+        own_ms=own_ms,
         call_ms=call_ms,
         features=matrix(told, names),
-        start_ms=_START * float(np.median(call_ms)),
+        noise=half_widths / (np.maximum(own_ms, 0.0) + start_ms),
+        start_ms=start_ms,
     )
     return sample, names
 
 
-def _left_out(sample: _Sample, seed: int) -> tuple[dict[Form, Floats], dict[Form, Floats]]:
+def _reach(features: Floats, surprises: Floats, part_of: NDArray[np.int64], confidence: float) -> float:
+    """Return the conformal quantile of errors relative to the spread that those of other parts tell."""
+    relative = np.empty(len(surprises))
+    for part in range(_PARTS):
+        unseen = part_of == part
+        spread = fit_spread(features[~unseen], surprises[~unseen])
+        relative[unseen] = np.abs(surprises[unseen]) / spread.values(features[unseen])
+    return conformal_ratio(relative.tolist(), confidence)
+
+
+def _left_out(sample: _Sample, part_of: NDArray[np.int64], seed: int) -> tuple[dict[Form, Floats], dict[Form, Floats]]:
     """Return by form (n,) the logarithm of latency plus start as told from other kernels, and (n,) its deviation."""
     middles: dict[Form, Floats] = {form: np.full(len(sample.rows), np.nan) for form in FORMS}
     deviations: dict[Form, Floats] = {form: np.full(len(sample.rows), np.nan) for form in FORMS}
-    part_of = _parts_of([row.group for row in sample.rows], np.random.default_rng(seed))
     for part in range(_PARTS):
         seen, unseen = np.flatnonzero(part_of != part), np.flatnonzero(part_of == part)
         fitted, judged = _fitted(sample.of(seen), seed), sample.of(unseen)
@@ -168,14 +188,17 @@ def _left_out(sample: _Sample, seed: int) -> tuple[dict[Form, Floats], dict[Form
 
 
 def _fitted(sample: _Sample, seed: int) -> _Parts:
-    prices_ms = fit_baseline(sample.works, sample.own_ms, np.maximum(sample.own_ms, 0.0) + sample.start_ms)
+    # What a good measurement is off by and the form cannot say.
+    deviations = np.hypot(_COMMON_NOISE, sample.noise)
+    scales_ms = (np.maximum(sample.own_ms, 0.0) + sample.start_ms) * deviations / _COMMON_NOISE
+    prices_ms = fit_baseline(sample.works, sample.own_ms, scales_ms)
     if sample.features.shape[1] == 0:
         return _Parts(prices_ms, None, None)
     left = log_own(sample.own_ms, sample.start_ms) - sample.baseline(prices_ms)
     smooth = None
     if len(left) <= _MOST_SMOOTH:
-        smooth = fit_smooth(sample.features, left, np.random.default_rng(seed))
-    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, seed))
+        smooth = fit_smooth(sample.features, left, sample.noise**2, np.random.default_rng(seed))
+    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, deviations**-2, seed))
 
 
 def _parts_of(groups: Sequence[str], generator: np.random.Generator) -> NDArray[np.int64]:
@@ -189,8 +212,3 @@ def _parts_of(groups: Sequence[str], generator: np.random.Generator) -> NDArray[
         filled[part[group]] += counts[group]
     found: NDArray[np.int64] = part[group_of]
     return found
-
-
-def least_kernels(confidence: float) -> int:
-    """Return how many different kernels of a type a model of this confidence takes at least."""
-    return max(FEWEST_KERNELS, math.ceil(networks_for(confidence)))

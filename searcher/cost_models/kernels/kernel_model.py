@@ -2,19 +2,18 @@
 
     latency + start = (baseline + start) · exp(correction)
 
-The baseline is linear in the kernel's work (`terms`); the correction is a smooth function of the logarithms of its sizes,
-boosted trees on them, the mean of both, or nothing, whichever foretold kernels best that it had not seen. `start`, a
-small part of the runtime's call, makes errors relative for what takes long and absolute for what takes next to nothing,
-which no measurement tells better.
+The baseline is linear in the kernel's work (`terms`); the correction is a smooth function of the logarithms of its
+sizes, boosted trees on them, the mean of both, or nothing, whichever foretold kernels best that it had not seen.
+`start`, a small part of the runtime's call, makes errors relative for what takes long and absolute for what takes next
+to nothing, which no measurement tells better.
 
-The interval spans `reach` deviations of the correction on both sides: of kernels that the model had not seen, as many
-lay within as many deviations as the confidence asks for. A smooth function says itself where it knows less; without one
-all deviations are 1.
+The interval spans `reach` times the kernel's deviation on both sides of that logarithm: of kernels that the model had
+not seen, as many lay within as the confidence asks for. The deviation is the smooth function's own, which says where it
+knows less (1 without one), times the spread that such kernels had.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,8 +21,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from searcher.cost_models.kernels.baseline import Floats, baseline_ms
-from searcher.cost_models.kernels.features import ACTIVATED, logarithms, matrix, outside, sizes
+from searcher.cost_models.kernels.features import ACTIVATED, SIZES, logarithms, matrix, outside, sizes
 from searcher.cost_models.kernels.smooth import Smooth
+from searcher.cost_models.kernels.spread import Spread
 from searcher.cost_models.kernels.terms import terms
 from searcher.cost_models.kernels.trees import Trees
 from searcher.errors import BadInputError
@@ -84,13 +84,14 @@ class KernelModel:
     Attributes:
         form: of its correction.
         start_ms: see the module.
-        prices_ms: what one unit of each kind of work takes, in ms.
+        prices_ms: what one unit of each kind of work takes, in ms; of works that it never met it says nothing.
         ranges: the lowest and the highest value of each size in what it was trained on.
         activations: fused ones that it was trained on, the empty text for none.
         features: that the correction looks at, in their order.
         smooth: None if the form needs none.
         trees: None if the form needs none.
-        reach: half-width of the interval, in deviations of the correction.
+        spread: how far errors go.
+        reach: half-width of the interval, in deviations.
         judged: how it was judged.
     """
 
@@ -102,6 +103,7 @@ class KernelModel:
     features: tuple[str, ...]
     smooth: Smooth | None
     trees: Trees | None
+    spread: Spread
     reach: float
     judged: Judgement
 
@@ -117,8 +119,10 @@ class KernelModel:
             raise ValueError(f"a model of the form {self.form!r} has {'some' if self.trees else 'no'} trees")
         if not (self.start_ms > 0 and self.reach > 0 and all(price >= 0 for price in self.prices_ms.values())):
             raise ValueError("a start and a reach are positive, and prices are not negative")
-        if not (self.ranges and self.activations) or any(low > high for low, high in self.ranges.values()):
+        if set(self.ranges) != set(SIZES) or any(low > high for low, high in self.ranges.values()):
             raise ValueError("a model says what it was trained on: from a low to a high of each size")
+        if len(self.spread.slopes) != len(self.features):
+            raise ValueError(f"a spread has a slope for each of the {len(self.features)} features")
         if self.smooth is not None:
             self.smooth.require_features(len(self.features))
         if self.trees is not None:
@@ -136,6 +140,9 @@ class KernelModel:
         strange = outside(sizes(spec), self.ranges)
         if strange is not None:
             raise UnknownKernelError(f"{spec.key} is not foretold: {strange} in what was trained on")
+        new = [name for name, amount in terms(spec).items() if amount > 0 and name not in self.prices_ms]
+        if new:
+            raise UnknownKernelError(f"{spec.key} is not foretold: nothing trained on has work of the kind {new[0]}")
 
     def estimates(self, specs: Sequence[BlockSpec]) -> list[Estimate]:
         """Return what kernels of the type are expected to take.
@@ -149,16 +156,16 @@ class KernelModel:
             return []
         baselines = np.array([baseline_ms(self.prices_ms, terms(spec)) for spec in specs])
         features = self._features(specs)
-        correction, deviations = self._correction(features), self.deviations(features)
+        correction, deviations = self._correction(features), self._deviations(features)
         middle = np.log(baselines + self.start_ms) + np.clip(correction, -_MOST_CORRECTION, _MOST_CORRECTION)
         half = np.minimum(self.reach * deviations, _MOST_CORRECTION)
         found = [np.exp(middle + side * half) - self.start_ms for side in (-1.0, 0.0, 1.0)]
         bounded = np.maximum(np.stack(found, axis=1), LEAST_MS).tolist()
         return [Estimate(latency, (low, high)) for low, latency, high in bounded]
 
-    def deviations(self, features: Floats) -> Floats:
-        """Return (n,) deviations of the correction for (n, d) features."""
-        return np.ones(len(features)) if self.smooth is None else self.smooth.deviations(features)
+    def _deviations(self, features: Floats) -> Floats:
+        spreads = self.spread.values(features)
+        return spreads if self.smooth is None else spreads * self.smooth.deviations(features)
 
     def _features(self, specs: Sequence[BlockSpec]) -> Floats:
         activations = [name.removeprefix(ACTIVATED) for name in self.features if name.startswith(ACTIVATED)]
@@ -175,8 +182,3 @@ class KernelModel:
 def log_own(own_ms: Floats, start_ms: float) -> Floats:
     """Return the logarithms of latencies plus the start, in ms; noise may have made some latencies negative."""
     return np.asarray(np.log(np.maximum(own_ms, -start_ms / 2) + start_ms), dtype=np.float64)
-
-
-def is_finite(numbers: Sequence[float]) -> bool:
-    """Return whether all numbers are finite."""
-    return all(math.isfinite(number) for number in numbers)

@@ -1,12 +1,12 @@
 """A smooth function through points, with the uncertainty of each value: Gaussian process regression.
 
-    y = f(x) + error,   cov(f(x), f(x')) = linear · (1 + x·x') + smooth · (1 + √5·r + 5/3·r²)·exp(−√5·r)
+    y = f(x) + error,   cov(f(x), f(x')) = linear · (1 + x·x') + smooth · (1 + √5·r + 5/3·r²)·exp(-√5·r)
 
 where r is the distance of x and x' with a length for each feature (Matérn's covariance of degree 5/2; Rasmussen and
 Williams, Gaussian Processes for Machine Learning, 2006, 4.2 and 5.1). Features are brought to mean 0 and deviation 1
-first. Lengths and variances are the most probable ones, under priors that are wide, for the points (5.4.1). A point that
-the others contradict, as disturbed measurements do, is given an error of its own: leaving points out one by one is
-answered in closed form (5.4.2).
+first. Lengths and variances are the most probable ones, under priors that are wide, for the points (5.4.1). The error of
+a point may be known to be larger than that of others. One that the others contradict, as disturbed measurements do, is
+given a larger one, too: leaving points out one by one is answered in closed form (5.4.2).
 """
 
 from __future__ import annotations
@@ -60,6 +60,29 @@ class Smooth:
     disturbances: tuple[float, ...]
     weights: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse what is no function.
+
+        Raises:
+            ValueError: the lists do not fit each other, or a length or a variance is not positive.
+        """
+        if not self.points or {len(self.disturbances), len(self.weights)} != {len(self.points)}:
+            raise ValueError("a smooth function has a disturbance and a weight for each of its points")
+        if {len(self.centre), len(self.scale), len(self.lengths), *map(len, self.points)} != {len(self.lengths)}:
+            raise ValueError("a smooth function's points have as many features as it has lengths")
+        variances = self.smooth_variance, self.linear_variance, self.error_variance
+        if min(*self.scale, *self.lengths, *variances) <= 0 or min(self.disturbances) < 0:
+            raise ValueError("scales, lengths and variances of a smooth function are positive")
+
+    def require_features(self, count: int) -> None:
+        """Refuse a function of other features.
+
+        Raises:
+            ValueError: their number is another.
+        """
+        if len(self.lengths) != count:
+            raise ValueError(f"a smooth function looks at {len(self.lengths)} features, where there are {count}")
+
     def values(self, features: Floats) -> Floats:
         """Return (m,) expected values at (m, d) features."""
         values: Floats = self._covariances(features) @ np.array(self.weights)
@@ -96,12 +119,13 @@ class Smooth:
         return covariances
 
 
-def fit_smooth(features: Floats, values: Floats, generator: np.random.Generator) -> Smooth:
+def fit_smooth(features: Floats, values: Floats, variances: Floats, generator: np.random.Generator) -> Smooth:
     """Fit the function.
 
     Args:
         features: (n, d).
         values: (n,), about 0 on average.
+        variances: (n,) of what is known of each value's error; 0 where nothing is.
         generator: chooses the points that lengths and variances are told from, where there are many.
     """
     centre, scale = features.mean(axis=0), features.std(axis=0)
@@ -110,11 +134,11 @@ def fit_smooth(features: Floats, values: Floats, generator: np.random.Generator)
     few = np.arange(len(values))
     if len(few) > _MOST_POINTS:
         few = np.sort(generator.choice(len(values), _MOST_POINTS, replace=False))
-    disturbances = np.zeros(len(values))
+    disturbances = variances
     start = np.array(_prior_means(features.shape[1]))
     parameters = _most_probable(start, scaled[few], values[few], disturbances[few])
-    found = _disturbances(parameters, scaled, values)
-    if found.any():
+    found = _disturbances(parameters, scaled, values, variances)
+    if (found > variances).any():
         disturbances = found
         parameters = _most_probable(parameters, scaled[few], values[few], disturbances[few])
     lengths, smooth, linear, error = _unpacked(parameters)
@@ -187,15 +211,14 @@ def _most_probable(start: Floats, scaled: Floats, values: Floats, disturbances: 
     return best
 
 
-def _disturbances(parameters: Floats, scaled: Floats, values: Floats) -> Floats:
-    """Return (n,) the variance that each point's error has beyond the common one: 0 where the others agree with it."""
-    inverse = linalg.cho_solve(
-        (_factored(_with_errors(parameters, scaled, np.zeros(len(values)))), True), np.eye(len(values))
-    )
+def _disturbances(parameters: Floats, scaled: Floats, values: Floats, variances: Floats) -> Floats:
+    """Return (n,) the variance that each point's error has beyond the common one: more where others contradict it."""
+    triangle = _factored(_with_errors(parameters, scaled, variances))
+    inverse = linalg.cho_solve((triangle, True), np.eye(len(values)))
     expected_variance = 1 / np.diag(inverse)
     errors = (inverse @ values) * expected_variance
     contradicted = errors**2 > _CONTRADICTED**2 * expected_variance
-    disturbances: Floats = np.where(contradicted, errors**2, 0.0)
+    disturbances: Floats = np.where(contradicted, variances + errors**2, variances)
     return disturbances
 
 

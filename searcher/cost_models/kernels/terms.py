@@ -2,11 +2,11 @@
 
 A roofline model says that a kernel takes as long as its arithmetic or its traffic (Williams, Waterman and Patterson,
 CACM 52, 2009). Here the parts are added up and told apart by how the libraries of CPUs compute: a convolution is the
-product of a matrix of weights (`rows` outputs by `depth` = inputs · kernel²) with one of gathered input pixels (`depth` by
-`columns` = output positions). The product is worked out in blocks of rows and columns that processors hold in their
+product of a matrix of weights (`rows` outputs by `depth` = inputs · kernel²) with one of gathered input pixels (`depth`
+by `columns` = output positions). The product is worked out in blocks of rows and columns that processors hold in their
 registers, and in strips of depth and columns that they hold in a cache: rows left over make smaller blocks, which are
 slower for each number, and columns left over cost as much as a whole vector. The sizes of blocks and strips are those
-of ONNX Runtime's MLAS with AVX-512; on other devices they are near enough for what is fitted on top.
+of ONNX Runtime's MLAS with AVX-512; on other devices what is fitted on top has to make up for that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from searcher.spaces.kernels import kernel_features
 _ROW_BLOCKS = (12, 6, 3, 1)
 _VECTOR = 16
 _STRIP = 128
+# Of a product of one row.
+_DEPTH_OF_PASS = 4
 # In numbers of 4 bytes: 256 KiB, 1 MiB, 4 MiB and 16 MiB, about where a core's own caches and the shared ones end.
 _CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
 _POOLS = ("max_pool", "avg_pool")
@@ -71,56 +73,95 @@ def _product(layer: Convolution) -> Mapping[str, int]:
     rows, depth = layer.out_channels // layer.groups, layer.in_channels // layer.groups * layer.kernel**2
     columns = height * width
     column_strip, depth_strip = strips(depth, columns)
-    column_strips, depth_strips = -(-columns // column_strip), -(-depth // depth_strip)
+    column_strips, depth_strips = _divided_up(columns, column_strip), _divided_up(depth, depth_strip)
     padded = columns // column_strip * column_strip + _padded(columns % column_strip)
     work = Counter[str]()
     left = rows
     for block in _ROW_BLOCKS:
         work[f"rows_of_{block}"] = left // block * padded * depth
-        work["blocks"] += left // block * -(-padded // (2 * _VECTOR)) * depth_strips
+        work["blocks"] += left // block * _divided_up(padded, 2 * _VECTOR) * depth_strips
         left %= block
     work["packed"] = depth * columns
     work["accumulated"] = rows * columns * depth_strips
     work["weights"] = rows * depth * column_strips
     work["groups"] = 1
     if layer.kernel > 1 or layer.stride > 1:
-        work.update(_gathered(layer, depth, height, width))
+        channels = layer.in_channels // layer.groups
+        work.update({name: channels * amount for name, amount in _gathered(layer).items()})
         if rows > columns:
             work["expanded"] = depth * columns
     return {name: amount * layer.groups for name, amount in work.items()}
 
 
 def _depthwise(layer: Convolution) -> Mapping[str, int]:
-    """Return the work of a convolution whose every channel has its own kernel."""
-    height, width = layer.output_size(layer.height), layer.output_size(layer.width)
-    depth, columns = layer.kernel**2, height * width
+    """Return the work of a convolution whose every channel has its own kernel: products of one row."""
+    depth, columns = layer.kernel**2, layer.output_size(layer.height) * layer.output_size(layer.width)
     column_strip, _ = strips(depth, columns)
+    column_strips = _divided_up(columns, column_strip)
     work = {
         "channels": 1,
-        "strips": -(-columns // column_strip),
-        "multiplied": depth * _padded(columns),
-        "rows": height,
-        **_gathered(layer, depth, height, width),
+        "strips": column_strips,
+        "strip_rows": column_strips * depth,
+        "passes": _divided_up(depth, _DEPTH_OF_PASS) * _padded(columns, _VECTOR // 2),
+        "multiplied": depth * _padded(columns, _VECTOR),
+        **_gathered(layer),
     }
     return {name: amount * layer.in_channels for name, amount in work.items()}
 
 
-def _gathered(layer: Convolution, depth: int, height: int, width: int) -> Mapping[str, int]:
-    """Return the work of laying input pixels side by side as the product needs them."""
-    kind = "gathered" if layer.stride == 1 else "gathered_apart"
-    return {kind: depth * height * width, f"{kind}_rows": depth * height}
+def _gathered(layer: Convolution) -> Mapping[str, int]:
+    """Return the work of laying one channel's pixels side by side as the product needs them.
+
+    That is done for each weight of the kernel and each row of the output. Rows outside of the image are cleared.
+    Neighbouring pixels are copied four at a time; pixels that lie apart one by one, with a check of each where the row
+    reaches beyond the image.
+    """
+    width = layer.output_size(layer.width)
+    rows = sum(_inside(layer, layer.height, offset)[1] for offset in range(layer.kernel))
+    work = Counter(cleared_rows=layer.kernel * (layer.kernel * layer.output_size(layer.height) - rows))
+    work["cleared"] = work["cleared_rows"] * width
+    for offset in range(layer.kernel):
+        before, inside = _inside(layer, layer.width, offset)
+        after = width - before - inside
+        if layer.stride == 1:
+            work["copied_rows"] += rows
+            work["copied_fours"] += rows * (inside // 4)
+            work["copied_ones"] += rows * (inside % 4)
+            work["margins"] += rows * (before + after)
+        else:
+            work["apart_rows"] += rows
+            work["apart_checked" if after else "apart"] += rows * (width - before)
+            work["margins"] += rows * before
+    return work
+
+
+def _inside(layer: Convolution, size: int, offset: int) -> tuple[int, int]:
+    """Return for how many positions along a side a weight of the kernel lies before the image, and for how many in it."""
+    first = offset * layer.dilation - layer.padding
+    outputs = layer.output_size(size)
+    before = min(outputs, max(0, _divided_up(-first, layer.stride)))
+    until = min(outputs, max(0, _divided_up(size - first, layer.stride)))
+    return before, max(0, until - before)
 
 
 def _pool(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
-    channels, width = int(sizes["channels"]), int(sizes["width"])
-    height, out_width = int(sizes["output_height"]), int(sizes["output_width"])
-    rows = channels * height
+    """Return the work of a pool: down the columns of each window's rows, then across what came of it."""
+    channels, height, width = int(sizes["channels"]), int(sizes["height"]), int(sizes["width"])
+    rows, out_width = channels * int(sizes["output_height"]), int(sizes["output_width"])
+    window = Convolution(1, 1, height, width, spec.kernel, spec.stride, spec.padding)
+    read_rows = channels * sum(_inside(window, height, offset)[1] for offset in range(spec.kernel))
+    # Where windows lie apart, half of a vector of four is not wanted.
+    vectors = rows * _divided_up(out_width, 4 if spec.stride == 1 else 2)
     return {
         "channels": channels,
         "rows": rows,
-        "down": rows * width * spec.kernel,
-        "across": rows * out_width * spec.kernel,
-        "windows": rows * out_width * spec.kernel**2,
+        "ragged_rows": rows if width % 4 else 0,
+        "down_fours": read_rows * (width // 4),
+        "down_ones": read_rows * (width % 4),
+        "reduced_fours": rows * (width // 4),
+        "reduced_ones": rows * (width % 4),
+        "across": vectors * spec.kernel,
+        "vectors": vectors,
     }
 
 
@@ -136,5 +177,9 @@ def strips(depth: int, columns: int) -> tuple[int, int]:
     return column_strip, depth_strip
 
 
-def _padded(columns: int) -> int:
-    return -(-columns // _VECTOR) * _VECTOR
+def _divided_up(number: int, by: int) -> int:
+    return -(-number // by)
+
+
+def _padded(columns: int, vector: int = _VECTOR) -> int:
+    return _divided_up(columns, vector) * vector

@@ -1,4 +1,4 @@
-"""Gradient-boosted regression trees: fitted by scikit-learn, kept as plain numbers, and worked out by numpy alone.
+"""Gradient-boosted regression trees as plain numbers, worked out by numpy alone; `tree_learner` grows them.
 
 Friedman (Annals of Statistics 29, 2001) adds up small trees, each fitted to what the ones before leave. A tree sends a
 point to the left where its feature is at most the threshold, and else to the right, until it comes to a leaf.
@@ -6,13 +6,11 @@ point to the left where its feature is at most the threshold, and else to the ri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingRegressor
 
 Floats = NDArray[np.float64]
 LEAF = -1
@@ -97,44 +95,3 @@ class Trees:
         for tree in self.trees:
             total += tree.values(narrow)
         return total
-
-
-def fit_trees(features: Floats, values: Floats, seed: int) -> Trees:
-    """Fit boosted trees to (n,) values at (n, d) features; single values that fit nothing count less."""
-    return trees_of(learner(seed).fit(features, values))
-
-
-def learner(seed: int) -> GradientBoostingRegressor:
-    """Return the learner with the settings that suit some hundreds of points."""
-    return GradientBoostingRegressor(
-        loss="huber",
-        alpha=0.95,
-        learning_rate=0.08,
-        n_estimators=150,
-        max_depth=3,
-        min_samples_leaf=4,
-        subsample=0.7,
-        random_state=seed,
-    )
-
-
-def trees_of(fitted: GradientBoostingRegressor) -> Trees:
-    """Return a fitted learner's trees as plain numbers."""
-    start = float(fitted.init_.constant_.item())
-    return Trees(start, tuple(_tree(one.tree_, fitted.learning_rate) for one in fitted.estimators_[:, 0]))
-
-
-def _tree(grown: object, rate: float) -> Tree:
-    def listed(name: str) -> Sequence[float]:
-        numbers: Sequence[float] = np.asarray(getattr(grown, name)).ravel().tolist()
-        return numbers
-
-    leaves = [left < 0 for left in listed("children_left")]
-    value = [rate * one if leaf else 0.0 for one, leaf in zip(listed("value"), leaves, strict=True)]
-    return Tree(
-        feature=tuple(LEAF if leaf else int(one) for one, leaf in zip(listed("feature"), leaves, strict=True)),
-        threshold=tuple(0.0 if leaf else one for one, leaf in zip(listed("threshold"), leaves, strict=True)),
-        left=tuple(int(one) for one in listed("children_left")),
-        right=tuple(int(one) for one in listed("children_right")),
-        value=tuple(value),
-    )

@@ -9,7 +9,7 @@ from searcher.spaces.block import BlockSpec
 
 
 @dataclass(frozen=True)
-class KernelRow:
+class MeasuredKernel:
     """One measured kernel.
 
     Attributes:
