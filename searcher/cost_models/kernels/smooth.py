@@ -4,9 +4,9 @@
 
 where r is the distance of x and x' with a length for each feature (Matérn's covariance of degree 5/2; Rasmussen and
 Williams, Gaussian Processes for Machine Learning, 2006, 4.2 and 5.1). Features are brought to mean 0 and deviation 1
-first. Lengths and variances are the most probable ones, under priors that are wide, for the points (5.4.1). The error of
-a point may be known to be larger than that of others. One that the others contradict, as disturbed measurements do, is
-given a larger one, too: leaving points out one by one is answered in closed form (5.4.2).
+first. Lengths and variances are the most probable ones, under priors that are wide, for the points (5.4.1). The error
+of a point may be known to be larger than that of others. One that the others contradict, as disturbed measurements do,
+is given a larger one, too: leaving points out one by one is answered in closed form (5.4.2).
 """
 
 from __future__ import annotations

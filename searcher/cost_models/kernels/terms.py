@@ -136,7 +136,7 @@ def _gathered(layer: Convolution) -> Mapping[str, int]:
 
 
 def _inside(layer: Convolution, size: int, offset: int) -> tuple[int, int]:
-    """Return for how many positions along a side a weight of the kernel lies before the image, and for how many in it."""
+    """Return for how many positions along a side a weight of the kernel lies before the image, and in it."""
     first = offset * layer.dilation - layer.padding
     outputs = layer.output_size(size)
     before = min(outputs, max(0, _divided_up(-first, layer.stride)))
