@@ -27,10 +27,17 @@ _TRIES = 50
 
 @dataclass(frozen=True)
 class DrawnKernel:
-    """A kernel to measure, and why it was drawn: an origin of datasets."""
+    """A kernel to measure.
+
+    Attributes:
+        spec: the kernel.
+        origin: why it was drawn, as rows of datasets tell it.
+        predicted_ms: what a model tells of its latency beforehand, the call included, in ms; None without a model.
+    """
 
     spec: BlockSpec
     origin: str
+    predicted_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,8 @@ def draw_round(
 ) -> list[DrawnKernel]:
     """Draw the kernels of one type for one round.
 
-    Most are random; the rest lie near kernels whose predictions were wrong, in proportion to their errors, and at or near
-    kernels of a space. Where these give too few, random ones take their place.
+    Most are random; the rest lie near kernels whose predictions were wrong, in proportion to their errors, and at or
+    near kernels of a space. Where these give too few, random ones take their place.
 
     Args:
         of_type: type of the kernels.

@@ -228,7 +228,8 @@ def _width(height: int, bounds: Range, at: float) -> int:
     if at < _SQUARE_SHARE:
         return height
     exponent = 2 * (at - _SQUARE_SHARE) / (1 - _SQUARE_SHARE) - 1
-    return min(max(round(height * _WIDEST_RATIO**exponent), bounds[0]), bounds[1])
+    wide = height * math.exp(exponent * math.log(_WIDEST_RATIO))
+    return min(max(round(wide), bounds[0]), bounds[1])
 
 
 def _channels(bounds: Range, at: float, rounded: bool) -> int:

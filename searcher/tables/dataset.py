@@ -121,7 +121,7 @@ class KernelRow:
 
     @property
     def error_pct(self) -> float | None:
-        """100 · (predicted - measured) / measured of the prediction before it was measured; None where there is none."""
+        """100 · (predicted - measured) / measured, of the prediction beforehand; None where there is none."""
         return None if self.predicted_ms is None else 100 * (self.predicted_ms / self.latency_ms - 1)
 
 

@@ -174,9 +174,7 @@ def save_card(card: DatasetCard, rows: Sequence[KernelRow], dataset: Path, updat
     of_key = Counter(row.key for row in rows)
     known = [replace(one, rows=of_key[one.key]) for one in card.conditions if of_key[one.key]]
     unknown = [
-        Conditions(key, count, None, "", None, {})
-        for key, count in of_key.items()
-        if card.conditions_of(key) is None
+        Conditions(key, count, None, "", None, {}) for key, count in of_key.items() if card.conditions_of(key) is None
     ]
     drawn = sorted({name for draw in card.draws for name in draw.types if name in DOMAINS})
     try:

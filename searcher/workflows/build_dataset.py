@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,19 +14,20 @@ import numpy as np
 
 from profiler_agent.records import Measurement, Settings, TableKey
 from searcher.artifacts import ExportedModel
-from searcher.cost_models.adaptive_drawing import DrawnKernel, Region, dealt, draw_round, mean_error_pct
-from searcher.cost_models.quick_kernel_model import FEWEST_POINTS, QuickModel
+from searcher.cost_models.adaptive_drawing import DrawnKernel
+from searcher.cost_models.dataset_rounds import Rounds, next_round
+from searcher.cost_models.quick_kernel_model import FEWEST_POINTS
 from searcher.devices.answers import JobResult, MeasurementFailedError
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.transport import printable
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter, exporter_for
-from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
+from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, Limits, domain_of
 from searcher.spaces.kernel_sampling import kernels_of_space
 from searcher.spaces.kernels import kernel_type
 from searcher.spaces.space import SearchSpace
-from searcher.tables.dataset import RANDOM, KernelRow
+from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import DatasetCard, Draw
 from searcher.tables.dataset_file import require_dataset_name
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
@@ -34,10 +36,6 @@ from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.progress import Progress, Work
 
 DEFAULT_POINTS = 300
-# The first round and the later ones are of about this many parts of the wanted points.
-_PARTS = 5
-# A target is reached on so many fresh random kernels at least: fewer would reach it by luck.
-_ENOUGH = 10
 # What a crash may cost: the kernels of one job. More in one job would take its call and its sentinel further apart.
 _KERNELS_A_JOB = 40
 _DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
@@ -126,9 +124,7 @@ def build_dataset(
 
 def _draw(request: DatasetRequest) -> Draw:
     space = None if request.space is None else repr(request.space)
-    return Draw(
-        utc_now(), request.seed, request.types, request.points, request.target_pct, space, request.limits
-    )
+    return Draw(utc_now(), request.seed, request.types, request.points, request.target_pct, space, request.limits)
 
 
 @dataclass(frozen=True)
@@ -145,14 +141,16 @@ class _Campaign:
         """Draw and measure round after round."""
         exporter = exporter_for(self.settings.runtime, self.settings.precision)
         key = yield from self._key(exporter)
+        request = self.request
+        near = {} if request.space is None else kernels_of_space(request.space, request.limits)
+        rounds = Rounds(request.types, request.points, request.limits, request.target_pct, near, key.precision)
         while True:
             measured = self.store.measured(key)
-            drawing_round = max((row.drawing_round for row in measured), default=-1) + 1
-            generator = np.random.default_rng([self.request.seed, zlib.crc32(repr(key).encode()), drawing_round])
-            drawn = self._drawn(measured, generator)
+            drawing_round = next_round(measured)
+            generator = np.random.default_rng([request.seed, zlib.crc32(repr(key).encode()), drawing_round])
+            drawn = rounds.drawn(measured, generator)
             if not drawn:
                 return
-            told = _predictions(measured, [one.spec for one in drawn], generator)
             yield Progress(_DRAWING, len(measured), len(measured) + len(drawn), _summary(drawing_round, drawn))
             # Types are mixed, so that a round that is broken off has some of each.
             order = generator.permutation(len(drawn)).tolist()
@@ -162,7 +160,8 @@ class _Campaign:
                     yield Progress(_DRAWING, 1, 1, "the budget is over: building again goes on from here")
                     return
                 chosen = [drawn[one] for one in order[start : start + _KERNELS_A_JOB]]
-                yield from self._measured(chosen, exporter, key, drawing_round, told)
+                yield from self._measured(chosen, exporter, key, drawing_round)
+            self._require_some_of_each(drawn, key, drawing_round)
 
     def _key(self, exporter: Exporter) -> Work[TableKey]:
         """Find out under which key the device measures with these settings, by a job that computes nothing."""
@@ -175,53 +174,12 @@ class _Campaign:
         result.require_complete()
         return result.hello.key
 
-    def _drawn(self, measured: Sequence[KernelRow], generator: np.random.Generator) -> list[DrawnKernel]:
-        """Draw the next round; empty when nothing more is wanted."""
-        request = self.request
-        of_types = {name: [row for row in measured if row.kernel_type == name] for name in request.types}
-        judged = {name: _latest_judged(rows) for name, rows in of_types.items()}
-        errors_pct = {name: mean_error_pct(_regions(rows, RANDOM)) for name, rows in judged.items() if rows}
-        counts = self._counts(of_types, judged, errors_pct)
-        near = {} if request.space is None else kernels_of_space(request.space, request.limits)
-        drawn: list[DrawnKernel] = []
-        for name, count in counts.items():
-            if count:
-                known = {row.spec.key for row in of_types[name]}
-                drawn += draw_round(
-                    name, count, generator, request.limits, known, _regions(judged[name]), near.get(name, ())
-                )
-        dtype = self.settings.precision
-        return [replace(one, spec=one.spec.in_dtype(dtype)) for one in drawn]
-
-    def _counts(
-        self,
-        of_types: Mapping[str, Sequence[KernelRow]],
-        judged: Mapping[str, Sequence[KernelRow]],
-        errors_pct: Mapping[str, float],
-    ) -> dict[str, int]:
-        """Return how many kernels of each type the next round draws."""
-        points, target_pct = self.request.points, self.request.target_pct
-        first = max(FEWEST_POINTS, -(-points // _PARTS))
-        begun = {name: min(first, points) - len(rows) for name, rows in of_types.items()}
-        counts = {name: missing for name, missing in begun.items() if missing > 0}
-        room = {}
-        for name, rows in of_types.items():
-            reached = (
-                target_pct is not None
-                and len(_regions(judged[name], RANDOM)) >= _ENOUGH
-                and errors_pct[name] <= target_pct
-            )
-            if name not in counts and len(rows) < points and not reached:
-                room[name] = points - len(rows)
-        return counts | dealt(first * len(room), errors_pct, room)
-
     def _measured(
         self,
         chosen: Sequence[DrawnKernel],
         exporter: Exporter,
         key: TableKey,
         drawing_round: int,
-        told: Mapping[str, float],
     ) -> Work[None]:
         """Export kernels, measure them in one job, and let them join the dataset."""
         device = self.request.device
@@ -231,15 +189,32 @@ class _Campaign:
             for done, one in enumerate((CALL_OVERHEAD, *(one.spec for one in chosen)), start=1):
                 models.append(exporter.export_block(one, Path(folder)))
                 yield Progress(_EXPORTING, done, len(chosen) + 1)
+            left_s = self.left_s()
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
-            result = yield from run_models(
-                models, device, settings, key, self.connect, self.left_s(), _MEASURING
-            )
-        rows = _rows(result, models, chosen, drawing_round, told)
+            result = yield from run_models(models, device, settings, key, self.connect, left_s, _MEASURING)
+        rows = _rows(result, models, chosen, drawing_round)
         self.store.note_job(result, device.name, exporter.versions)
         self.store.join(rows)
         for failure in result.failures:
-            yield Progress(_MEASURING, 1, 1, f"{printable(failure.block_id)} is left out: {printable(failure.sentence)}")
+            yield Progress(
+                _MEASURING, 1, 1, f"{printable(failure.block_id)} is left out: {printable(failure.sentence)}"
+            )
+
+    def _require_some_of_each(self, drawn: Sequence[DrawnKernel], key: TableKey, drawing_round: int) -> None:
+        """Refuse to go on with a type that the device cannot measure: it would be drawn for ever.
+
+        Raises:
+            MeasurementFailedError: of all its kernels of a round none was measured.
+        """
+        measured = {row.kernel_type for row in self.store.measured(key) if row.drawing_round == drawing_round}
+        for name in {kernel_type(one.spec) for one in drawn} - measured:
+            conditions = self.store.card.conditions_of(key)
+            reasons = {} if conditions is None else conditions.failures
+            reason = next((reasons[one.spec.key] for one in drawn if one.spec.key in reasons), "nobody said why")
+            raise MeasurementFailedError(
+                f"no kernel of {name} could be measured: {printable(reason)}; --types leaves it out, and what was "
+                f"measured is in {self.store.path}"
+            )
 
 
 def _rows(
@@ -247,7 +222,6 @@ def _rows(
     models: Sequence[ExportedModel],
     chosen: Sequence[DrawnKernel],
     drawing_round: int,
-    told: Mapping[str, float],
 ) -> list[KernelRow]:
     """Return the rows of one job.
 
@@ -263,7 +237,7 @@ def _rows(
         raise MeasurementFailedError("the device measured nothing, and nobody said why")
     hashes = {model.name: model.sha256 for model in models}
     return [
-        _row(measurements[one.spec.key], one, call, result, hashes[one.spec.key], drawing_round, told)
+        _row(measurements[one.spec.key], one, call, result, hashes[one.spec.key], drawing_round)
         for one in chosen
         if one.spec.key in measurements
     ]
@@ -276,11 +250,9 @@ def _row(
     result: JobResult,
     model_sha256: str,
     drawing_round: int,
-    told: Mapping[str, float],
 ) -> KernelRow:
     low, high, confidence = measurement.interval_ms
     sentinel_ns = result.done.sentinel_ns
-    predicted_ms = told.get(drawn.spec.key)
     try:
         return KernelRow(
             spec=drawn.spec,
@@ -296,38 +268,12 @@ def _row(
             model_sha256=model_sha256,
             origin=drawn.origin,
             drawing_round=drawing_round,
-            predicted_ms=None if predicted_ms is None else round(predicted_ms, _MS_DIGITS),
+            predicted_ms=None if drawn.predicted_ms is None else round(drawn.predicted_ms, _MS_DIGITS),
             sentinel_ms=None if sentinel_ns is None else round(sentinel_ns / 1e6, _MS_DIGITS),
             job=result.hello.job_id,
         )
     except ValueError as e:
         raise MeasurementFailedError(f"the measurement of {drawn.spec.key} cannot be used: {e}") from e
-
-
-def _predictions(
-    measured: Sequence[KernelRow], specs: Sequence[BlockSpec], generator: np.random.Generator
-) -> dict[str, float]:
-    """Return what models, fitted to all that is there, tell of kernels before they are measured, in ms by their keys."""
-    told: dict[str, float] = {}
-    for name in dict.fromkeys(kernel_type(spec) for spec in specs):
-        fitted = [row for row in measured if row.kernel_type == name]
-        if len(fitted) >= FEWEST_POINTS:
-            model = QuickModel.of([row.spec for row in fitted], [row.latency_ms for row in fitted], generator)
-            fresh = [spec for spec in specs if kernel_type(spec) == name]
-            told.update(zip((spec.key for spec in fresh), model.predict_ms(fresh).tolist(), strict=True))
-    return told
-
-
-def _latest_judged(rows: Sequence[KernelRow]) -> list[KernelRow]:
-    """Return a type's rows of the latest round that has fresh random ones: regions that are well known by now are left."""
-    rounds = [row.drawing_round for row in rows if row.error_pct is not None and row.origin == RANDOM]
-    latest = max(rounds, default=None)
-    return [row for row in rows if row.error_pct is not None and row.drawing_round == latest]
-
-
-def _regions(rows: Sequence[KernelRow], origin: str | None = None) -> list[Region]:
-    found: Iterator[KernelRow] = (row for row in rows if origin in (None, row.origin))
-    return [Region(row.spec, abs(row.error_pct)) for row in found if row.error_pct is not None]
 
 
 def _sentinel_ns(measured: Sequence[KernelRow]) -> float | None:
@@ -337,8 +283,6 @@ def _sentinel_ns(measured: Sequence[KernelRow]) -> float | None:
 
 
 def _summary(drawing_round: int, drawn: Sequence[DrawnKernel]) -> str:
-    counts: dict[str, int] = {}
-    for one in drawn:
-        counts[kernel_type(one.spec)] = counts.get(kernel_type(one.spec), 0) + 1
+    counts = Counter(kernel_type(one.spec) for one in drawn)
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     return f"round {drawing_round + 1}: {told}"
