@@ -68,9 +68,9 @@ def cut(path: Path, optimization: str, threads: int = 1) -> tuple[NetworkKernel,
         raise BadInputError(f"unknown optimisation level {optimization!r}; choose one of {', '.join(OPTIMIZATIONS)}")
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder, "optimized.onnx")
-        session = _session(path, str(path), OPTIMIZATIONS[optimization], threads, optimized)
+        session = _session(path, _bytes(path), OPTIMIZATIONS[optimization], threads, optimized)
         _require_fixed_floats(path, session)
-        model = _load(path, optimized)
+        model = onnx.load(optimized)
     for node in model.graph.node:
         with _about(path, node):
             require_known(_operation(node))
@@ -79,7 +79,19 @@ def cut(path: Path, optimization: str, threads: int = 1) -> tuple[NetworkKernel,
     return tuple(_kernel(path, node, ends, tensors) for node in model.graph.node)
 
 
-def _session(path: Path, model: str | bytes, level: Any, threads: int, optimized: Path | None = None) -> Any:
+def _bytes(path: Path) -> bytes:
+    """Return a model as one piece, with weights that lie in files of their own: the optimised file names those."""
+    try:
+        content: bytes = onnx.load(path).SerializeToString()
+    except OSError as e:
+        raise BadInputError(f"cannot read {path}: {e.strerror or e}") from e
+    # Protocol buffers and ONNX's own reader of weights have errors without a common parent.
+    except Exception as e:
+        raise BadInputError(f"{path} is no ONNX file: {_first_line(e)}") from e
+    return content
+
+
+def _session(path: Path, model: bytes, level: Any, threads: int, optimized: Path | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = threads
@@ -104,14 +116,6 @@ def _require_fixed_floats(path: Path, session: Any) -> None:
                 f"{path} cannot be cut into kernels: its input {one.name} has no fixed shape but {one.shape}; "
                 "`python -m onnxruntime.tools.make_dynamic_shape_fixed` writes a file that has one"
             )
-
-
-def _load(path: Path, optimized: Path) -> onnx.ModelProto:
-    """Read what the runtime optimised."""
-    try:
-        return onnx.load(optimized)
-    except OSError as e:
-        raise BadInputError(f"what ONNX Runtime made of {path} cannot be read: {e}") from e
 
 
 def _tensors(path: Path, model: onnx.ModelProto, threads: int) -> dict[str, Tensor]:

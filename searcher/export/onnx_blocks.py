@@ -2,7 +2,8 @@
 
 A block says what is computed as far as it matters to the time it takes. So a mean that counts its padding and one that
 does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over both
-where that leaves the output as large as it is.
+where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes longer than a
+product, and is refused.
 """
 
 from __future__ import annotations
@@ -188,9 +189,12 @@ def _pad(node: GraphNode) -> BlockSpec:
 def _view(node: GraphNode) -> BlockSpec:
     """Return the view of a single number: the runtime gives the output the input's memory, however large that is.
 
-    The graph's own outputs have memory of their own, and are copied there.
+    The graph's own outputs have memory of their own, and are copied there; so are constants of the file.
     """
-    shape = as_image(node.data.shape) if node.ends else _NO_IMAGE
+    taken = node.inputs[0]
+    if taken is None:
+        raise BadInputError("nothing goes into it")
+    shape = as_image(taken.shape) if node.ends or taken.constant else _NO_IMAGE
     return BlockSpec("view", (shape,), shape[1])
 
 
@@ -205,6 +209,7 @@ _BLOCKS: dict[str, Callable[[GraphNode], BlockSpec]] = {
     "GlobalAveragePool": _global_avg_pool,
     "ReduceMean": _mean,
     "Add": _of_two("add"),
+    "Sub": _of_two("add"),
     "Mul": _of_two("mul"),
     "Concat": _concat,
     "BatchNormalization": _alone("batch_norm"),

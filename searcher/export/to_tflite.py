@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from searcher.artifacts import replacing
 from searcher.errors import BadInputError
 from searcher.export.quiet import quietly
+from searcher.networks.kernels import Multiply
 from searcher.networks.mobile import ChannelShuffle
 from searcher.networks.separable import Concat
 
@@ -25,6 +26,7 @@ SUFFIX = ".tflite"
 _EXPORT_VERSION = 1
 EXPORTER = {"export_version": _EXPORT_VERSION, "layout": "channels last"}
 _ROW_RANK, _IMAGE_RANK = 2, 4
+_POINTWISE = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU, Multiply)
 
 
 class WholeImagePool(nn.Module):
@@ -66,6 +68,22 @@ class ChannelsLastConcat(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return (N, the sum of all C, H, W)."""
         return torch.cat([one.permute(0, 2, 3, 1) for one in inputs], dim=3).permute(0, 3, 1, 2)
+
+
+class ChannelsLastPointwise(nn.Module):
+    """What computes each number by itself, of values that lie channels last.
+
+    Alone, the converter would transpose these, too.
+    """
+
+    def __init__(self, pointwise: nn.Module) -> None:
+        super().__init__()
+        self.pointwise = pointwise
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return (N, C, H, W) for one or more of these."""
+        result: Tensor = self.pointwise(*(one.permute(0, 2, 3, 1) for one in inputs))
+        return result.permute(0, 3, 1, 2)
 
 
 class StridedAveragePool(nn.Module):
@@ -134,6 +152,8 @@ def _for_channels_last(module: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             setattr(parent, name, _replaced(child))
     # Inside a network the convolutions anchor the layout, and permutations would only be in the way.
+    if isinstance(copied, _POINTWISE):
+        return ChannelsLastPointwise(copied)
     return ChannelsLastConcat() if isinstance(copied, Concat) else _replaced(copied)
 
 
