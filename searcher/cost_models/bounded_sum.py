@@ -4,10 +4,10 @@ The bound of a latency is the sum of the upper ends of the intervals of all that
 
     bound(a) = high(call) + Σ over blocks b of count_b(a) · (high_b - call)
 
-Intervals are added as they are, since their errors do not average out: a network repeats a block, and what a
-predictor is wrong about in one kernel it is wrong about in its like. Where all errors go together, the sum of such ends is the end
-of the sum; where they do not, it is farther up. What sums of blocks are themselves off by in networks is no part of it:
-that is what calibrations are for.
+Intervals are added as they are, since their errors do not average out: a network repeats a block, and what a predictor
+gets wrong in one kernel it gets wrong in its like. Where all errors go together, the sum of such ends is the end of the
+sum; where they do not, it is farther up. What sums of blocks are themselves off by in networks is no part of it: that
+is what calibrations are for.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 No layer's shape depends on another's choice, so that a sum over layers is all that there is to know. Layers and choices
 have 198 prices, more than a hundred networks tell; what they have in common is told first, each part shrunk as far as
-the sample itself advises (`grouped_ridge`): the sizes of what a choice computes (multiply-accumulates, parameters, hidden
-numbers), the choice in all layers of a stage, and at last the choice in one layer.
+the sample itself advises (`grouped_ridge`): the sizes of what a choice computes (multiply-accumulates, parameters,
+hidden numbers), the choice in all layers of a stage, and at last the choice in one layer.
 
 What a prediction is off by is told as measured ÷ predicted, each network of the sample held against the fit to the
 others (the jackknife): intervals are quantiles of these ratios, as conformal prediction takes them (`conformal`).

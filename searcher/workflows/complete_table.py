@@ -1,4 +1,4 @@
-"""Tables completed by a kernel predictor: blocks that were not measured are exported, cut into kernels and predicted."""
+"""Tables completed by a predictor of kernels: blocks that were not measured are exported, cut and predicted."""
 
 from __future__ import annotations
 
