@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from searcher.cost_models.kernels.judging import JudgedPredictor, KernelErrors
 from searcher.cost_models.kernels.predictor import PredictorFile
+from searcher.cost_models.kernels.whole_networks import NetworkCorrection
 
 
 def trained_table(file: PredictorFile) -> Table:
@@ -43,6 +47,25 @@ def judged_table(judged: JudgedPredictor, confidence: float) -> Table:
     shown.add_section()
     shown.add_row("all", *_cells(judged.overall))
     return shown
+
+
+def correction_table(correction: NetworkCorrection, confidence: float) -> Table:
+    """Return how far whole networks are from the sum of their kernels, and from what is predicted since."""
+    shown = Table(title=f"{len(correction.errors)} whole networks, measured ÷ predicted", title_justify="left")
+    shown.add_column("predicted by")
+    for heading in ("least", "median", "greatest", "within ±10%"):
+        shown.add_column(heading, justify="right")
+    shown.add_row("the sum of kernels", *_ratios(correction.plain_errors))
+    shown.add_row("the fit to the other networks", *_ratios(correction.errors))
+    ratio = correction.ratio(confidence)
+    shown.caption = f"{100 * confidence:g}% lie within a factor of {ratio:.3f} of the latter."
+    return shown
+
+
+def _ratios(errors: Sequence[float]) -> tuple[str, ...]:
+    near = sum(abs(1 / error - 1) <= 0.1 for error in errors) / len(errors)
+    ends = (min(errors), statistics.median(errors), max(errors))
+    return (*(f"{error:.3f}" for error in ends), _share(near))
 
 
 def _cells(errors: KernelErrors) -> tuple[str, ...]:

@@ -84,14 +84,20 @@ def foretell(
     if not _names_file(target):
         spec = block_of_key(target)
         return _foretold(predictor, (NetworkKernel(target, spec.operation, spec),), "")
+    require_cuttable(predictor)
+    here = onnxruntime.__version__
+    note = f"cut into kernels by {_RUNTIME} {here}, trained on {key.runtime_version}" * (here != key.runtime_version)
+    return _foretold(predictor, cut(Path(target), key.optimization, key.threads), note)
+
+
+def require_cuttable(predictor: KernelPredictor) -> None:
+    """Raise KeyMismatchError unless files are cut into the kernels that the predictor's runtime executes."""
+    key = predictor.key
     if (key.runtime, key.provider, key.precision) != (_RUNTIME, _PROVIDER, FP32):
         raise KeyMismatchError(
             f"an ONNX file is cut as {_RUNTIME} executes it with {_PROVIDER} in {FP32}; the predictor was trained for "
             f"{key.runtime} with {key.provider} in {key.precision}"
         )
-    here = onnxruntime.__version__
-    note = f"cut into kernels by {_RUNTIME} {here}, trained on {key.runtime_version}" * (here != key.runtime_version)
-    return _foretold(predictor, cut(Path(target), key.optimization, key.threads), note)
 
 
 def _names_file(target: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from profiler_agent.records import TableKey
 from searcher.cost_models.kernels.kernel_model import Estimate, KernelModel, UnknownKernelError
+from searcher.cost_models.kernels.whole_networks import NetworkCorrection
 from searcher.documents import Document
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernels import kernel_type
@@ -37,6 +38,7 @@ class PredictorFile:
         kernels: the model of each type of kernel.
         left_out: types of the dataset that have no model, and why.
         trained_on: keys of the blocks of the dataset that models were trained on, sorted.
+        networks: what whole networks take beyond their kernels; None before any were measured.
     """
 
     created: str
@@ -51,6 +53,7 @@ class PredictorFile:
     kernels: Mapping[str, KernelModel]
     left_out: Mapping[str, str]
     trained_on: tuple[str, ...]
+    networks: NetworkCorrection | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -76,8 +79,9 @@ class NetworkEstimate:
 
     Attributes:
         latency_ms: in ms.
-        interval_ms: the call plus the lows, and the call plus the highs, of all kernels, in ms: errors of kernels that
-            are alike do not average out.
+        interval_ms: in which it lies with the predictor's confidence, as networks have shown that were measured whole;
+            where none were, the call plus the lows, and the call plus the highs, of all kernels, in ms: errors of
+            kernels that are alike do not average out.
         kernels: what each kernel takes beside the call, in their order.
     """
 
@@ -157,6 +161,11 @@ class KernelPredictor:
             UnknownKernelError: the predictor was not trained on kernels like one of them.
         """
         kernels = tuple(self.estimates(specs))
+        correction = self._file.networks
+        if correction is not None and len(specs) > 1:
+            latency_ms = correction.latency_ms(self.call_ms, specs, [one.latency_ms for one in kernels])
+            ratio = correction.ratio(self.confidence)
+            return NetworkEstimate(latency_ms, (latency_ms / ratio, latency_ms * ratio), kernels)
         low, middle, high = (
             self.call_ms + math.fsum(parts)
             for parts in (
