@@ -119,6 +119,7 @@ def build_dataset(
         for settings in request.settings:
             prepared = yield from prepare_device(request.device, settings, connect)
             yield from _Campaign(request, store, prepared, connect, left_s).run()
+        store.settle()
         return store.card
 
 

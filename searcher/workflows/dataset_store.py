@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from profiler_agent.records import TableKey
-from searcher.artifacts import require_writable
+from searcher.artifacts import require_writable, sha256_of
 from searcher.devices.answers import JobResult
 from searcher.errors import BadInputError
 from searcher.tables.dataset import KernelRow
@@ -60,6 +60,17 @@ class DatasetStore:
         self.rows = [*self.rows, *rows]
         write_dataset(self.rows, self.path)
         self.card = save_card(self.card, self.rows, self.path, utc_now())
+
+    def settle(self) -> None:
+        """Write the card once more if it does not fit the file, as after a crash between the two.
+
+        Raises:
+            BadInputError: nothing was measured, or the card cannot be written.
+        """
+        if not self.rows:
+            raise BadInputError(f"the budget was over before a kernel was measured: {self.path} is not written")
+        if self.card.file_sha256 != sha256_of(self.path):
+            self.card = save_card(self.card, self.rows, self.path, utc_now())
 
     def add_report(self, rows: Sequence[KernelRow], report: AddedReport, conditions: Conditions) -> None:
         """Add the estimates of a whole model's operators.
