@@ -38,6 +38,7 @@ from searcher.workflows.progress import Progress, Work
 DEFAULT_POINTS = 300
 # What a crash may cost: the kernels of one job. More in one job would take its call and its sentinel further apart.
 _KERNELS_A_JOB = 40
+_LEAST_JOB_S = 1.0
 _DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
 _MS_DIGITS = 6  # down to 1 ns
 
@@ -191,8 +192,10 @@ class _Campaign:
                 models.append(exporter.export_block(one, Path(folder)))
                 yield Progress(_EXPORTING, done, len(chosen) + 1)
             left_s = self.left_s()
+            # Exporting may have taken the rest: what was begun in time is measured, in one round.
+            job_s = None if left_s is None else max(left_s, _LEAST_JOB_S)
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
-            result = yield from run_models(models, device, settings, key, self.connect, left_s, _MEASURING)
+            result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
         rows = _rows(result, models, chosen, drawing_round)
         self.store.note_job(result, device.name, exporter.versions)
         self.store.join(rows)

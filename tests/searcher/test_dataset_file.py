@@ -49,7 +49,7 @@ def test_rows_come_back_with_every_digit(tmp_path: Path) -> None:
     st.none() | st.floats(1e-9, 1e9),
     st.integers(0, 99),
     st.sampled_from((RANDOM, SPACE)),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=9),
+    st.text(st.characters(codec="utf-8"), max_size=9),
 )
 def test_any_row_comes_back_from_flat_texts(
     latency_ms: float, predicted_ms: float | None, drawing_round: int, origin: str, job: str
@@ -128,7 +128,7 @@ def delete_column(rows: list[list[str]]) -> None:
         (lambda rows: rows[2].append("x"), "line 3: it has"),
         (lambda rows: rows.append(rows[1]), "line 7: conv_bn-k1-s1-p0-g1-1x16x32x32-to24-relu-fp32 stands in line 2"),
         (lambda rows: rows[0].__setitem__(1, "type"), "it has no column 'block'"),
-        (lambda rows: [one.append("type") for one in rows][0], "it names a column twice"),
+        (lambda rows: rows[0].append("type"), "it names a column twice"),
         (delete_column, "it has no column 'call_ms'"),
         (lambda rows: rows.__delitem__(slice(1, None)), "holds no rows"),
         (lambda rows: rows.clear(), "it has no column 'schema_version'"),
