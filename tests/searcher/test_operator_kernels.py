@@ -127,10 +127,8 @@ def test_what_is_no_kernel_says_why(told: OperatorCost, reason: str) -> None:
 
 def test_rows_are_estimates_and_what_is_left_out_is_counted() -> None:
     softmax = plain("Softmax", [SHAPE], SHAPE)
-    parts: dict[str, Any] = {
-        "operators": (replace(BASE, estimate_ms=3.0), *(replace(softmax, name=name) for name in "ab"))
-    }
-    rows, left_out = operator_rows_of(Source(report(**parts, wall_ms=7.0, unattributed_ms=1.0), "11"))
+    operators = (replace(BASE, estimate_ms=3.0), *(replace(softmax, name=name) for name in "ab"))
+    rows, left_out = operator_rows_of(Source(report(operators=operators, wall_ms=7.0), "11"))
     assert left_out == {"Softmax: datasets hold no such kernel": 2}
     (row,) = rows
     assert (row.latency_ms, row.call_ms, row.interval_ms, row.confidence) == (3.0, None, None, 0.0)
