@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Mapping
+from typing import Any
 
-from profiler_agent.records import OperatorCost, TensorType
+from profiler_agent.records import OperatorCost
 from searcher.errors import BadInputError
-from searcher.spaces.block import FP32, BlockSpec, Shape
-from searcher.spaces.kernels import kernel_features, output_size
+from searcher.export.onnx_blocks import block_of
+from searcher.export.onnx_node import GraphNode, Tensor
+from searcher.spaces.block import FP32, BlockSpec
+from searcher.spaces.kernels import output_size
 from searcher.tables.dataset import OPERATORS, KernelRow
 from searcher.tables.operators import Source
 
 _CPU = "CPUExecutionProvider"
 _FLOAT32 = "float32"
-_ALONE: Mapping[str, str] = {
-    "Relu": "relu",
-    "HardSwish": "hard_swish",
-    "HardSigmoid": "hard_sigmoid",
-    "Sigmoid": "sigmoid",
-    "BatchNormalization": "batch_norm",
-    "GlobalAveragePool": "global_avg_pool",
-}
-_OF_TWO: Mapping[str, str] = {"Add": "add", "Mul": "mul"}
-_POOLS: Mapping[str, str] = {"MaxPool": "max_pool", "AveragePool": "avg_pool"}
-_FUSED: Mapping[str, str] = {"Relu": "relu", "HardSigmoid": "hard_sigmoid", "Sigmoid": "sigmoid"}
+_FUSED_CONV, _WITH_BIAS = "com.microsoft:FusedConv", 3
+_INTEGER = re.compile("-?[0-9]{1,9}")
 
 
 class NoKernelError(BadInputError):
@@ -81,103 +76,39 @@ def kernel_of(operator: OperatorCost) -> BlockSpec:
         raise NoKernelError("the runtime may fuse it into another")
     if operator.provider != _CPU:
         raise NoKernelError(f"it runs on {operator.provider}")
-    if any(one.dtype != _FLOAT32 for one in (*operator.inputs[:1], *operator.outputs)):
+    if any(one.dtype != _FLOAT32 for one in operator.inputs[:1]):
         raise NoKernelError("it does not compute in fp32")
     try:
-        spec = _spec(operator)
-        kernel_features(spec)
-        made = (1, spec.output_channels, *output_size(spec))
-    except NoKernelError:
-        raise
+        spec = block_of(_node(operator))
+        made = spec.output_channels * math.prod(output_size(spec))
     except BadInputError as e:
-        raise NoKernelError(f"datasets hold no such kernel ({str(e).rstrip('.')})") from e
-    if made != _four(operator.outputs[0]):
-        raise NoKernelError("its output has another shape than that kernel's")
+        raise NoKernelError(str(e).rstrip(".")) from e
+    except (LookupError, TypeError, ValueError) as e:
+        # Attributes are as a device told them.
+        raise NoKernelError("its attributes or shapes are not those of this operator") from e
+    if spec.operation != "view" and made != math.prod(operator.outputs[0].shape):
+        raise NoKernelError("its output has another size than that kernel's")
     return spec
 
 
-def _spec(operator: OperatorCost) -> BlockSpec:
-    name = operator.operation.removeprefix("com.microsoft:")
-    moving = [one for one in operator.inputs if not one.constant]
-    if not moving or not operator.outputs:
-        raise NoKernelError("it has no input or no output")
-    shapes = tuple(_four(one) for one in moving)
-    channels = shapes[0][1]
-    if name in ("Conv", "FusedConv"):
-        return _convolution(operator, shapes)
-    if name in _POOLS:
-        return _pool(operator, _POOLS[name], shapes)
-    if name in _ALONE and len(shapes) == 1:
-        return BlockSpec(_ALONE[name], shapes, channels)
-    if name in _OF_TWO and len(shapes) == 2 and shapes[0] == shapes[1]:
-        return BlockSpec(_OF_TWO[name], shapes, channels)
-    if name == "Concat" and operator.attributes.get("axis") in ("1", "-3") and len(moving) == len(operator.inputs):
-        return BlockSpec("concat", shapes, sum(shape[1] for shape in shapes))
-    if name == "Gemm" and len(shapes) == 1:
-        return BlockSpec("fully_connected", shapes, _four(operator.outputs[0])[1])
-    raise NoKernelError("datasets hold no such kernel")
-
-
-def _convolution(operator: OperatorCost, shapes: tuple[Shape, ...]) -> BlockSpec:
-    if len(operator.inputs) < 2 or not operator.inputs[1].constant:
-        raise NoKernelError("its weights are no constant")
-    weights = _four(operator.inputs[1])
-    if len(shapes) > 2 or operator.attributes.get("dilations", "1,1") != "1,1":
-        raise NoKernelError("its kernel is dilated, or it has more than two inputs")
-    if weights[2] != weights[3]:
-        raise NoKernelError("its kernel is not square")
-    activation = operator.attributes.get("activation")
-    if activation is not None and activation not in _FUSED:
-        raise NoKernelError(f"the activation {activation} is fused into it")
-    return BlockSpec(
-        "conv_bn" if len(shapes) == 1 else "conv_bn_add",
-        shapes,
-        weights[0],
-        weights[2],
-        _stride(operator),
-        _padding(operator),
-        _number(operator.attributes.get("group", "1")),
-        None if activation is None else _FUSED[activation],
+def _node(operator: OperatorCost) -> GraphNode:
+    """Return what a report tells of an operator; values of constants are not in it."""
+    inputs: list[Tensor | None] = [Tensor(one.shape, one.dtype, one.constant) for one in operator.inputs]
+    if operator.operation == _FUSED_CONV and len(inputs) == _WITH_BIAS and not operator.inputs[-1].constant:
+        # Inputs that are left out are missing in a report: this is the sum, and there is no bias.
+        inputs.insert(_WITH_BIAS - 1, None)
+    return GraphNode(
+        operation=operator.operation,
+        attributes={name: _value(text) for name, text in operator.attributes.items()},
+        inputs=tuple(inputs),
+        outputs=tuple(Tensor(one.shape, one.dtype, one.constant) for one in operator.outputs),
     )
 
 
-def _pool(operator: OperatorCost, operation: str, shapes: tuple[Shape, ...]) -> BlockSpec:
-    padding = _padding(operator)
-    if operator.attributes.get("ceil_mode", "0") != "0" or operator.attributes.get("dilations", "1,1") != "1,1":
-        raise NoKernelError("it rounds up, or its window is dilated")
-    if padding and operation == "avg_pool" and operator.attributes.get("count_include_pad", "0") != "0":
-        raise NoKernelError("it counts the padding")
-    window = _same(operator.attributes.get("kernel_shape", ""), "its window is not square")
-    return BlockSpec(operation, shapes, shapes[0][1], window, _stride(operator), padding)
-
-
-def _stride(operator: OperatorCost) -> int:
-    return _same(operator.attributes.get("strides", "1,1"), "its strides differ")
-
-
-def _padding(operator: OperatorCost) -> int:
-    if operator.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise NoKernelError("its padding is not told")
-    return _same(operator.attributes.get("pads", "0,0,0,0"), "its padding differs between sides")
-
-
-def _same(text: str, otherwise: str) -> int:
-    numbers = {_number(part) for part in text.split(",")}
-    if len(numbers) != 1:
-        raise NoKernelError(otherwise)
-    return numbers.pop()
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise NoKernelError("an attribute is no number")
-    return int(text)
-
-
-def _four(tensor: TensorType) -> Shape:
-    """Return a shape as (N, C, H, W); what has two sizes has one pixel."""
-    sizes = tensor.shape
-    if len(sizes) not in (2, 4):
-        raise NoKernelError(f"a tensor of it has {len(sizes)} dimensions")
-    batch, channels, height, width = (*sizes, 1, 1) if len(sizes) == 2 else sizes
-    return batch, channels, height, width
+def _value(text: str) -> Any:
+    """Return an attribute as ONNX has it: reports join lists by commas."""
+    parts = text.split(",")
+    if not all(_INTEGER.fullmatch(part) for part in parts):
+        return text
+    numbers = [int(part) for part in parts]
+    return numbers if len(numbers) > 1 else numbers[0]

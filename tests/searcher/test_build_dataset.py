@@ -251,7 +251,7 @@ def test_a_file_that_is_no_dataset_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"types": ("relu", "softmax")}, "not of 'softmax'"),
+        ({"types": ("relu", "lstm")}, "not of 'lstm'"),
         ({"types": ()}, "not of none"),
         ({"types": ("relu", "relu")}, "different types"),
         ({"points": 7}, "8 kernels of a type at least, not 7"),

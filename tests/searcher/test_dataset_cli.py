@@ -85,24 +85,24 @@ def test_a_split_parts_no_near_duplicates(searcher: Run, dataset: Path) -> None:
 
 def test_operators_of_models_join_once(searcher: Run, dataset: Path, tmp_path: Path) -> None:
     path = tmp_path / "ops.json"
-    softmax = replace(operator("s", 1.0, "Softmax"), name="s")
+    lstm = replace(operator("s", 1.0, "Lstm"), name="s")
     padded = operator("a", 5.0, attributes={"kernel_shape": "3,3", "strides": "1,1", "pads": "1,1,1,1"})
-    content = report(operators=(padded, softmax), wall_ms=8.0)
+    content = report(operators=(padded, lstm), wall_ms=8.0)
     path.write_text(format_operator_report(content))
     outcome = searcher("dataset", "add", dataset, "--from-ops", path)
     assert outcome.status == 0, outcome.err
     assert (
-        "1 operators of m.onnx joined as estimates, 1 did not (1 Softmax: datasets hold no such kernel)" in outcome.out
+        "1 operators of m.onnx joined as estimates, 1 did not (1 Lstm: no block computes this operator)" in outcome.out
     )
     rows = read_dataset(dataset)
     assert (len(rows), rows[-1].origin, rows[-1].latency_ms) == (51, OPERATORS, 5.0)
     card = CARD_DOCUMENT.load(card_path(dataset))
-    assert (card.rows, card.added_reports[0].left_out) == (51, {"Softmax: datasets hold no such kernel": 1})
+    assert (card.rows, card.added_reports[0].left_out) == (51, {"Lstm: no block computes this operator": 1})
     assert "1 operators of m.onnx joined" in searcher("dataset", "show", dataset).out
     before = dataset.read_bytes()
     assert_one_sentence(searcher("dataset", "add", dataset, "--from-ops", path), 2, "are in it already")
     none = tmp_path / "none.json"
-    none.write_text(format_operator_report(report(operators=(softmax,), wall_ms=3.0)))
+    none.write_text(format_operator_report(report(operators=(lstm,), wall_ms=3.0)))
     assert_one_sentence(searcher("dataset", "add", dataset, "--from-ops", none), 2, "no operator of m.onnx is a kernel")
     assert dataset.read_bytes() == before
     begun = searcher("dataset", "add", "new.csv", "--from-ops", path, "--json")
@@ -112,7 +112,7 @@ def test_operators_of_models_join_once(searcher: Run, dataset: Path, tmp_path: P
 
 def test_a_build_is_refused_in_one_sentence_before_anything_is_measured(searcher: Run) -> None:
     build = ("dataset", "build", "--out", "d.csv")
-    assert_one_sentence(searcher(*build, "--types", "relu,softmax"), 2, "not of 'softmax'")
+    assert_one_sentence(searcher(*build, "--types", "relu,lstm"), 2, "not of 'lstm'")
     assert_one_sentence(searcher(*build, "--dtype", "int8"), 2, "kernels are drawn in fp32, not in int8")
     assert_one_sentence(searcher(*build, "--points", "3"), 2, "8 kernels of a type at least, not 3")
     assert_one_sentence(searcher(*build, "--largest", "0"), 2, "--largest takes a positive factor")

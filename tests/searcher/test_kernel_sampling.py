@@ -33,6 +33,14 @@ OF_NETWORKS = [
     BlockSpec("conv_bn", ((1, 96, 112, 112),), 96, 3, 2, 1, 96),
     BlockSpec("conv_bn", ((1, 1104, 4, 4),), 1104, 5, 1, 2, 1104),
     BlockSpec("max_pool", ((1, 64, 112, 112),), 64, 3, 2, 1),
+    BlockSpec("conv_bn", ((1, 32, 112, 112),), 32, 3, 1, 1, 32, activation="relu6"),
+    BlockSpec("fully_connected", ((1, 1280, 1, 1),), 1000),
+    BlockSpec("fully_connected", ((1, 64, 1, 1),), 10),
+    BlockSpec("global_avg_pool", ((1, 1280, 7, 7),), 1280),
+    BlockSpec("batch_norm", ((1, 64, 8, 8),), 64),
+    BlockSpec("transpose", ((1, 352, 4, 4),), 352, groups=2),
+    BlockSpec("view", ((1, 1, 1, 1),), 1),
+    BlockSpec("mul", ((1, 960, 7, 7), (1, 960, 1, 1)), 960),
     BlockSpec("add", ((1, 64, 56, 56),) * 2, 64),
     BlockSpec("relu", ((1, 16, 32, 32),), 16),
     BlockSpec("avg_pool", ((1, 16, 8, 8),), 16, 3, 1, 1),
@@ -49,14 +57,17 @@ def test_kernels_are_different_of_their_type_and_within_domain_and_limits(of_typ
         assert kernel_type(spec) == of_type
         assert LIMITS.hold(spec)
         assert domain.sides[0] <= min(height, width) <= max(height, width) <= domain.sides[1]
-        assert domain.channels[0] <= channels <= domain.channels[1]
-        assert domain.outputs is None or domain.outputs[0] <= spec.output_channels <= domain.outputs[1]
+        # Channels that are parted are rounded to that.
+        slack = spec.groups / 2 if domain.groups else 0
+        assert domain.channels[0] - slack <= channels <= domain.channels[1] + slack
+        if domain.outputs is not None:
+            assert domain.outputs[0] - slack <= spec.output_channels <= domain.outputs[1] + slack
         assert (spec.kernel, spec.stride, spec.padding) in domain.windows
         assert spec.activation in domain.activations
         assert min(output_size(spec)) >= 1
         assert domain.inputs[0] <= len(spec.input_shapes) <= domain.inputs[1]
     shapes = [spec.input_shapes[0] for spec in drawn]
-    assert 40 < sum(height != width for _, _, height, width in shapes) < 120
+    assert domain.sides == (1, 1) or 40 < sum(height != width for _, _, height, width in shapes) < 120
     assert {channels % 8 == 0 for _, channels, _, _ in shapes} == {True, False}
     assert {spec.kernel for spec in drawn} == {window[0] for window in domain.windows}
     assert {spec.activation for spec in drawn} == set(domain.activations)
@@ -70,7 +81,7 @@ def test_three_hundred_kernels_reach_both_ends_of_their_ranges(of_type: str) -> 
         heights = [spec.input_shapes[0][2] for spec in drawn]
         channels = [spec.input_shapes[0][1] for spec in drawn]
         assert (min(heights), max(heights)) == domain.sides
-        assert min(channels) == domain.channels[0]
+        assert min(channels) <= 1.2 * domain.channels[0]
         assert max(channels) > 0.9 * domain.channels[1]
 
 
@@ -97,8 +108,8 @@ def test_one_seed_draws_the_same_and_known_kernels_are_not_drawn_again() -> None
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(BadInputError, match="not of 'softmax'"):
-        draw_kernels("softmax", 1, np.random.default_rng(0), LIMITS)
+    with pytest.raises(BadInputError, match="not of 'lstm'"):
+        draw_kernels("lstm", 1, np.random.default_rng(0), LIMITS)
     with pytest.raises(BadInputError, match="hardly more than"):
         draw_kernels("relu", 50, np.random.default_rng(0), Limits(numbers=80))
     with pytest.raises(BadInputError, match="limits on a kernel's size are positive"):
@@ -129,17 +140,24 @@ def test_near_a_kernel_lie_kernels_of_its_type_and_window(of_type: str, seed: in
 
 def test_kernels_of_a_space_are_found_inside_of_its_blocks() -> None:
     nasbench = kernels_of_space(NasBench201(), LIMITS)
-    assert set(nasbench) == {"convolution", "pointwise", "avg_pool", "add", "relu"}
+    convolving = {"convolution", "pointwise"}
+    head = {"batch_norm", "relu", "global_avg_pool", "fully_connected"}
+    assert set(nasbench) == {*convolving, "avg_pool", "add", *head}
+    assert nasbench["fully_connected"] == [BlockSpec("fully_connected", ((1, 64, 1, 1),), 10)]
     stem = BlockSpec("conv_bn", ((1, 3, 32, 32),), 16, 3, 1, 1)
     assert stem in nasbench["convolution"]
     assert BlockSpec("conv_bn", ((1, 16, 32, 32),), 16) in nasbench["pointwise"]
     fbnet = kernels_of_space(space_named("fbnet", classes=None, image_size=224, channels=None), LIMITS)
-    assert {"pointwise", "depthwise", "grouped", "mbconv"} <= set(fbnet)
+    assert set(fbnet) == {*convolving, "depthwise", "grouped", "mbconv", "add", "transpose", *head} - {
+        "batch_norm",
+        "relu",
+    }
     assert {spec.activation for spec in fbnet["depthwise"]} == {"relu"}
     assert {spec.activation for spec in fbnet["pointwise"]} == {None, "relu"}
-    # Dilated convolutions have no window that is drawn; what follows them has.
+    # Dilated convolutions are kernels of their own.
     darts = kernels_of_space(space_named("darts", classes=None, image_size=None, channels=None), LIMITS)
     assert {(spec.kernel, spec.padding) for spec in darts["depthwise"]} == {(3, 1), (5, 2)}
+    assert {(spec.kernel, spec.padding) for spec in darts["dilated_conv_bn"]} == {(3, 2), (5, 4)}
     assert kernels_of_space(NasBench201(), Limits(numbers=1)) == {}
 
 
