@@ -21,8 +21,9 @@ from searcher.devices.answers import JobResult, MeasurementFailedError
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.transport import printable
 from searcher.errors import BadInputError
+from searcher.export.drawn_activations import drawn_calibration
 from searcher.export.exporter import Exporter, exporter_for
-from searcher.spaces.block import CALL_OVERHEAD
+from searcher.spaces.block import ACTIVATIONS, CALL_OVERHEAD, INT8
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, Limits, domain_of
 from searcher.spaces.kernel_sampling import kernels_of_space
 from searcher.spaces.kernels import kernel_type
@@ -75,7 +76,8 @@ class DatasetRequest:
         """Refuse what cannot be drawn or measured, before anything is begun.
 
         Raises:
-            BadInputError: a type is unknown or told twice, the points are too few, or the number type needs images.
+            BadInputError: a type is unknown or told twice, the points are too few, or the number type or its files are
+                not to be had.
         """
         require_dataset_name(self.out)
         for of_type in self.types:
@@ -85,11 +87,16 @@ class DatasetRequest:
         if self.points < FEWEST_POINTS:
             raise BadInputError(f"a dataset takes {FEWEST_POINTS} kernels of a type at least, not {self.points}")
         for one in self.settings:
-            if exporter_for(one.runtime, one.precision).needs_calibration:
-                raise BadInputError(
-                    f"kernels are drawn in fp32, not in {one.precision}: such files are calibrated on activations of "
-                    "networks, and there are none of drawn shapes"
-                )
+            exporter_for(one.runtime, one.precision)
+            if not self.types_in(one.precision):
+                raise BadInputError(f"{', '.join(self.types)} are no kernels by themselves in {one.precision}")
+
+    def types_in(self, dtype: str) -> tuple[str, ...]:
+        """Return the types of which there are kernels in a number type.
+
+        Quantisers make activations a part of what produces their input.
+        """
+        return tuple(name for name in self.types if not (dtype == INT8 and name in ACTIVATIONS))
 
 
 def build_dataset(
@@ -142,10 +149,16 @@ class _Campaign:
     def run(self) -> Work[None]:
         """Draw and measure round after round."""
         exporter = exporter_for(self.settings.runtime, self.settings.precision)
+        if exporter.needs_calibration:
+            exporter = exporter.calibrated_on(drawn_calibration())
         key = yield from self._key(exporter)
         request = self.request
         near = {} if request.space is None else kernels_of_space(request.space, request.limits)
-        rounds = Rounds(request.types, request.points, request.limits, request.target_pct, near, key.precision)
+        types = request.types_in(key.precision)
+        if types != request.types:
+            left_out = ", ".join(name for name in request.types if name not in types)
+            yield Progress(_DRAWING, 0, 1, f"in {key.precision} there are no kernels of {left_out} by themselves")
+        rounds = Rounds(types, request.points, request.limits, request.target_pct, near, key.precision)
         while True:
             measured = self.store.measured(key)
             drawing_round = next_round(measured)
@@ -197,7 +210,7 @@ class _Campaign:
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
             result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
         rows = _rows(result, models, chosen, drawing_round)
-        self.store.note_job(result, device.name, exporter.versions)
+        self.store.note_job(result, device.name, exporter)
         self.store.join(rows)
         for failure in result.failures:
             yield Progress(

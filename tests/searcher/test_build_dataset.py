@@ -173,6 +173,27 @@ def test_a_key_that_changes_between_jobs_ends_the_build(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def in_own_numbers(precision: str) -> Program:
+    """A device of another precision, on which the number type changes nothing."""
+    key = replace(KEY, precision=precision)
+    return agent_program(lambda name: known_ms(name.replace(f"-{precision}", "-fp32")), key=key)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_kernels_of_other_numbers_are_files_of_those(tmp_path: Path, precision: str) -> None:
+    path = tmp_path / "d.csv"
+    settings = [replace(QUICK, precision=precision)]
+    wanted = request(path, types=("pointwise", "relu", "fully_connected"), points=8, settings=settings)
+    card = build(wanted, in_own_numbers(precision))
+    rows = read_dataset(path)
+    types = {"pointwise", "fully_connected"} if precision == "int8" else set(wanted.types)
+    assert Counter(one.kernel_type for one in rows) == dict.fromkeys(types, 8)
+    assert {(one.spec.dtype, one.key.precision) for one in rows} == {(precision, precision)}
+    assert (card.conditions[0].calibration or "").startswith("standard normal numbers")
+    # Every kernel is a file of its own.
+    assert len({one.model_sha256 for one in rows}) == len(rows)
+
+
 class FailingDevice:
     """A device that cannot compute some of what it is asked to."""
 
@@ -256,7 +277,8 @@ def test_a_file_that_is_no_dataset_is_left_alone(tmp_path: Path) -> None:
         ({"types": ("relu", "relu")}, "different types"),
         ({"points": 7}, "8 kernels of a type at least, not 7"),
         ({"out": Path("d.json")}, r"FILE\.csv or FILE\.parquet"),
-        ({"settings": [replace(QUICK, precision="int8")]}, "kernels are drawn in fp32, not in int8"),
+        ({"settings": [replace(QUICK, precision="int8")]}, "relu are no kernels by themselves in int8"),
+        ({"settings": [replace(QUICK, precision="int4")]}, "unknown number type"),
         ({"settings": [replace(QUICK, runtime="unknown")]}, "unknown runtime"),
     ],
 )

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiler_agent.records import format_operator_report
+from profiler_agent.records import Settings, format_operator_report
+from searcher.cli import show
+from searcher.devices.device import Device
 from searcher.spaces.kernel_domain import Limits
 from searcher.spaces.kernel_sampling import draw_kernels, draw_near
-from searcher.tables.dataset import OPERATORS
+from searcher.tables.dataset import OPERATORS, RANDOM
 from searcher.tables.dataset_card import CARD_DOCUMENT, card_path, empty_card, save_card
 from searcher.tables.dataset_file import read_dataset, write_dataset
 from searcher.tables.dataset_groups import near_duplicates
+from searcher.workflows.build_dataset import DatasetRequest, build_dataset
 from tests.agent.reports import operator, report
 from tests.searcher.command_line import Run, assert_one_sentence
 from tests.searcher.kernel_rows import roofline_ms, row
@@ -113,7 +116,7 @@ def test_operators_of_models_join_once(searcher: Run, dataset: Path, tmp_path: P
 def test_a_build_is_refused_in_one_sentence_before_anything_is_measured(searcher: Run) -> None:
     build = ("dataset", "build", "--out", "d.csv")
     assert_one_sentence(searcher(*build, "--types", "relu,lstm"), 2, "not of 'lstm'")
-    assert_one_sentence(searcher(*build, "--dtype", "int8"), 2, "kernels are drawn in fp32, not in int8")
+    assert_one_sentence(searcher(*build, "--types", "relu", "--dtype", "int8"), 2, "no kernels by themselves in int8")
     assert_one_sentence(searcher(*build, "--points", "3"), 2, "8 kernels of a type at least, not 3")
     assert_one_sentence(searcher(*build, "--largest", "0"), 2, "--largest takes a positive factor")
     assert_one_sentence(searcher(*build, "--target-pct", "nan"), 2, "--target-pct takes a positive number")
@@ -124,15 +127,21 @@ def test_a_build_is_refused_in_one_sentence_before_anything_is_measured(searcher
 
 def test_a_small_dataset_of_this_machine(searcher: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROFILER_CACHE", str(tmp_path / "cache"))
-    options = ("--types", "pointwise", "--points", "9", "--largest", "0.001", "--rounds", "1", "--samples", "5")
-    outcome = searcher("dataset", "build", "--out", "d.csv", *options, "--json")
-    assert outcome.status == 0, outcome.err
-    assert json.loads(outcome.out)["counts"] == [{"kernel_type": "pointwise", "origin": "random", "rows": 9}]
-    assert "round 2: 1 pointwise" in outcome.err
-    rows = read_dataset(tmp_path / "d.csv")
-    assert [one.drawing_round for one in rows] == [0] * 8 + [1]
+    path, limits = tmp_path / "d.csv", Limits().scaled(0.001)
+    quick = Settings(rounds=1, samples=5, min_sample_ns=100_000, drift_tolerance_pct=100.0)
+    build = DatasetRequest(path, Device(), [quick], ("pointwise",), 9, limits=limits)
+    assert show.run(build_dataset(build)).rows == 9
+    rows = read_dataset(path)
+    assert [(one.drawing_round, one.origin) for one in rows] == [(0, RANDOM)] * 8 + [(1, RANDOM)]
     assert {(one.key.runtime, len(one.operations)) for one in rows} == {("onnxruntime", 1)}
     assert all(one.operations[0].endswith("Conv") for one in rows)
     assert all(0 < (one.call_ms or 0) < 1 for one in rows)
     assert not (tmp_path / "cache" / "exports").exists()
-    assert "9 kernels in d.csv" in searcher("dataset", "show", "d.csv").out
+    # The command goes on with it, and finds that nothing is missing.
+    asked = ("dataset", "build", "--out", "d.csv", "--types", "pointwise", "--points", "9", "--largest", "0.001")
+    again = searcher(*asked)
+    assert again.status == 0, again.err
+    assert "d.csv holds 9 kernels: going on with it" in again.err
+    assert "wrote d.csv and d.csv.card.json" in again.out
+    assert json.loads(searcher(*asked, "--json").out)["counts"][0]["rows"] == 9
+    assert read_dataset(path) == rows
