@@ -124,9 +124,14 @@ def build_dataset(
         store.note_draw(_draw(request))
         if store.rows:
             yield Progress(_DRAWING, 0, 1, f"{request.out} holds {len(store.rows)} kernels: going on with it")
-        for settings in request.settings:
-            prepared = yield from prepare_device(request.device, settings, connect)
-            yield from _Campaign(request, store, prepared, connect, left_s).run()
+        try:
+            for settings in request.settings:
+                prepared = yield from prepare_device(request.device, settings, connect)
+                yield from _Campaign(request, store, prepared, connect, left_s).run()
+        except BaseException as e:
+            if store.rows:
+                e.add_note(f"{request.out} holds {len(store.rows)} kernels: building again goes on from there")
+            raise
         store.settle()
         return store.card
 

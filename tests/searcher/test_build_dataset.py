@@ -103,8 +103,9 @@ def test_what_was_measured_before_a_break_is_kept_and_gone_on_with(tmp_path: Pat
     path = tmp_path / "d.csv"
     wanted = request(path, points=12)
     # One job tells the key, the next the first round.
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         build(wanted, stopping_after(2, error))
+    assert caught.value.__notes__ == [f"{path} holds 8 kernels: building again goes on from there"]
     kept = read_dataset(path)
     assert len(kept) == 8
     assert CARD_DOCUMENT.load(card_path(path)).rows == 8
