@@ -124,6 +124,10 @@ def _transpose(node: GraphNode) -> BlockSpec:
     ranked = sorted(runs)
     places = [ranked.index(run) for run in runs]
     batch = 1
+    if len(places) < 2:
+        # Only axes of size 1 change their places: the numbers are copied in their order.
+        image = as_image(shape)
+        return BlockSpec("transpose", (image,), image[1])
     if len(places) > 2 and places[0] == 0:
         batch, places, ranked = ranked[0].size, [place - 1 for place in places[1:]], ranked[1:]
     if places not in ([1, 0], [1, 0, 2]):
