@@ -21,7 +21,7 @@ _COMPUTED, _MOVED = 4e7, 1e6
 
 
 def true_ms(spec: BlockSpec) -> float:
-    """What a kernel takes beside the call: its arithmetic or its traffic, whichever is longer, and a little for each."""
+    """What a kernel takes beside the call: its arithmetic or its traffic, whichever is longer, and a little of it."""
     sizes = kernel_features(spec)
     moved = sizes["read"] + sizes["written"] + sizes["parameters"]
     return 0.001 + max(sizes["macs"] / _COMPUTED, moved / _MOVED) + 0.2 * moved / _MOVED
@@ -86,5 +86,3 @@ def rows(kernels: list[MeasuredKernel], key: TableKey = KEY) -> list[KernelRow]:
         )
         for one in kernels
     ]
-
-

@@ -54,9 +54,7 @@ def test_pooling_is_what_a_walk_through_the_windows_counts(window: tuple[int, in
     height, width, kernel, stride, padding = window
     spec = BlockSpec("max_pool", ((1, 2, height, width),), 2, kernel, stride, padding)
     out_height = (height + 2 * padding - kernel) // stride + 1
-    read_rows = sum(
-        0 <= row * stride + down - padding < height for row in range(out_height) for down in range(kernel)
-    )
+    read_rows = sum(0 <= row * stride + down - padding < height for row in range(out_height) for down in range(kernel))
     found = terms(spec)
     assert found["down_fours"] * 4 + found["down_ones"] == 2 * read_rows * width
     assert found["rows"] == 2 * out_height

@@ -72,9 +72,10 @@ def test_what_is_known_to_be_noisy_counts_less() -> None:
     variances = np.where(np.arange(len(values)) < 20, 0.09, 0.0)
     told = fit_smooth(features, values, variances, np.random.default_rng(0))
     unseen = sample(5, 200)[0]
-    assert np.abs(told.values(unseen) - curve(unseen)).mean() < np.abs(
-        fitted(features, values).values(unseen) - curve(unseen)
-    ).mean()
+    assert (
+        np.abs(told.values(unseen) - curve(unseen)).mean()
+        < np.abs(fitted(features, values).values(unseen) - curve(unseen)).mean()
+    )
 
 
 @pytest.mark.parametrize(

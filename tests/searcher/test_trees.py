@@ -53,7 +53,7 @@ def test_a_stump_sends_points_at_its_threshold_to_the_left() -> None:
 )
 def test_what_is_no_tree_is_refused(changed: dict[str, tuple[int, ...]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(STUMP, **changed)  # type: ignore[arg-type]
+        replace(STUMP, **changed)
 
 
 def test_a_feature_that_there_is_not_is_refused() -> None:
