@@ -51,14 +51,18 @@ def test_blocks_that_were_not_measured_are_predicted_and_bounded(searcher: Run, 
     found = found_by(searcher, *priced, "--confidence", "0.9")
     completing = searcher("lut", "complete", *priced, "--out", "completed.json")
     assert completing.status == 0, completing.err
-    model = BoundedSum(SPACE, TABLE_DOCUMENT.load(Path("completed.json")))
+    table = TABLE_DOCUMENT.load(Path("completed.json"))
+    model = BoundedSum(SPACE, table)
     assert (found.table_key, found.limits[0].confidence, found.limits[0].source) == (KEY, 0.9, str(files["lacking"]))
     assert found.settings["bound_over_prediction"] is None
     for one in found.candidates:
         cell = SPACE.parse(one.architecture)
         assert one.costs[0].value == pytest.approx(model.latency_ms(cell))
         assert one.costs[0].bound == pytest.approx(model.upper_ms(cell, 0.9))
-        assert one.costs[0].bound > one.costs[0].value
+        # The rounds of measured blocks were all alike: what may be wrong are the predicted ones.
+        assert (one.costs[0].bound > 1.0001 * one.costs[0].value) == any(
+            block.key in table.predicted for block in SPACE.blocks(cell)
+        )
         assert one.feasible == (one.problem is None and one.costs[0].bound <= found.limits[0].at_most)
     # The same table comes of the same files again, so that a search can go on.
     again = found_by(searcher, *priced, "--confidence", "0.9", "--resume")
