@@ -37,6 +37,9 @@ _GROUPS = (
 # Of a group, those that need more than the others: loaded only when they are chosen.
 _GROUP_COMMANDS = (
     ("jobs", "export", "searcher.cli.export_job", "Write a job as a folder that can be carried to a device."),
+    ("predictor", "train", "searcher.cli.predictor_train", "Train a model of kernels, or of whole networks."),
+    ("predictor", "eval", "searcher.cli.predictor_eval", "Hold a model against latencies that it has not seen."),
+    ("predictor", "predict", "searcher.cli.predictor_predict", "Predict an ONNX file, a kernel or a network."),
 )
 _OTHER_NAMES = {"job": "jobs"}
 _DEFECT = 1

@@ -9,13 +9,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from searcher.cli import network_models, show
-from searcher.cli.options import Cells, Json, Seed, require_other_file
+from searcher.cli import show
+from searcher.cli.options import Json, Seed, require_other_file
 from searcher.cost_models.transfer import DEFAULT_NETWORKS
 from searcher.devices.transport import printable
 from searcher.errors import BadInputError
 from searcher.tables.network_latencies import NETWORKS_DOCUMENT
-from searcher.workflows.network_models import CONFIDENCE, is_network_latencies, is_network_model
 from searcher.workflows.transfer_device import DEFAULT_POOL, predicted, proposed, read_experience
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -23,53 +22,11 @@ _Known = Annotated[
     list[Path], typer.Option("--known", help="Latencies of networks on a known device; repeated, three times at least.")
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
-_Confidence = Annotated[float, typer.Option(help="Of the intervals.")]
-_Model = Annotated[Path, typer.Argument(help="A file that `searcher predictor train` wrote.")]
 
 
 @group.callback()
 def predictors() -> None:
     """Train, judge and ask models of latency; predict a new device from a few networks and from known devices."""
-
-
-@group.command("train")
-def train(
-    file: Annotated[Path, typer.Argument(help="Latencies of whole networks of nasbench201 or fbnet.")],
-    out: Annotated[Path, typer.Option("--out", "--output", help="The model to write.")],
-    overwrite: _Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Fit a model to measured latencies, and store it without them."""
-    if not is_network_latencies(file):
-        raise BadInputError(f"{file} is no file of network latencies: nothing can be trained on it")
-    network_models.train(file, out, overwrite, as_json)
-
-
-@group.command("eval")
-def evaluate(
-    model: _Model,
-    file: Annotated[Path, typer.Argument(help="Latencies that the model was not trained on.")],
-    confidence: _Confidence = CONFIDENCE,
-    as_json: Json = False,
-) -> None:
-    """Tell how a model's predictions agree with latencies that it has not seen."""
-    if not is_network_model(model):
-        raise BadInputError(f"{model} is no model that searcher predictor train wrote")
-    network_models.evaluate(model, file, confidence, as_json)
-
-
-@group.command("predict")
-def predict(
-    model: _Model,
-    architecture: Annotated[str, typer.Option(help="Text of a network of the model's space.")],
-    cells: Cells = None,
-    confidence: _Confidence = CONFIDENCE,
-    as_json: Json = False,
-) -> None:
-    """Predict what a network takes, with an interval."""
-    if not is_network_model(model):
-        raise BadInputError(f"{model} is no model that searcher predictor train wrote")
-    network_models.predict(model, architecture, cells, confidence, as_json)
 
 
 @group.command("propose")

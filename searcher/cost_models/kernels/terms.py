@@ -55,7 +55,8 @@ def terms(spec: BlockSpec) -> dict[str, float]:
 
 def _beyond_caches(sizes: Mapping[str, float]) -> Mapping[str, int]:
     """Return by how much a kernel's tensors are larger than caches: what does not fit comes from further away."""
-    tensors = {"read": sizes["read"], "written": sizes["written"], "moved": sizes["read"] + sizes["written"]}
+    tensors = {name: sizes[name] for name in ("read", "written", "parameters")}
+    tensors["moved"] = sizes["read"] + sizes["written"]
     return {
         f"{tensor}_beyond_{name}": max(0, int(size) - cache)
         for tensor, size in tensors.items()
