@@ -117,7 +117,7 @@ def test_latencies_of_whole_networks_price_a_search(searcher: Run, files: dict[s
 
 SMALL = (
     *("--supernet-channels", "4", "--image-size", "8", "--epochs", "1", "--warm-up-epochs", "0", "--batch-size", "256"),
-    *("--threads", "1", "--confidence", "0.9"),
+    *("--threads", "1"),
 )
 
 
@@ -129,6 +129,8 @@ def test_a_differentiable_search_takes_a_predictor(searcher: Run, files: dict[st
     assert [(one.name, one.source) for one in run.devices] == [("lacking", str(files["lacking"]))]
     table = TABLE_DOCUMENT.load(Path("run") / run.devices[0].file)
     assert len(table.predicted) == 3
+    # No surer than what is predicted.
+    assert run.confidence == CONFIDENCE
     # It is done; what goes on must be the very same search, with the very same table.
     assert searcher("darts", *priced, *SMALL, "--output", "run", "--resume").status == 0
     model = BoundedSum(SPACE, table)
@@ -160,6 +162,7 @@ def test_a_model_of_networks_prices_a_differentiable_search(searcher: Run, files
     assert searcher("predictor", "train", files["latencies"], "--out", "model.json").status == 0
     outcome = searcher("darts", "--predictor", "model.json", *SMALL, "--output", "run", "--json")
     assert outcome.status == 0, outcome.err
-    assert [one["name"] for one in json.loads(outcome.out)["run"]["devices"]] == ["model"]
+    run = json.loads(outcome.out)["run"]
+    assert ([one["name"] for one in run["devices"]], run["confidence"]) == (["model"], 0.95)
     both = searcher("darts", "--predictor", "model.json", "--lut", files["lacking"], *SMALL, "--output", "other")
     assert_one_sentence(both, 2, "prices whole networks: it takes no --lut beside it")
