@@ -82,5 +82,6 @@ def _model(kernels: Sequence[BlockSpec], nanoseconds: float, half_width: float) 
         trees=None,
         spread=Spread(0.0, (), 1.0, 1.0),
         reach=half_width,
+        session=0.0,
         judged=Judgement(len(kernels), len(kernels), 1.0, 1.0, 0.0, {"baseline": 0.0}),
     )

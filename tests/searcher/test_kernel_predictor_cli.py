@@ -119,7 +119,7 @@ def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Pat
     two = rows(measured(drawn("relu", 25, 3), 4), replace(HERE, threads=2))
     mixed, out = tmp_path / "mixed.csv", tmp_path / "p.json"
     write_dataset([*one, *two], mixed)
-    asked = ["predictor", "train", mixed, "--out", out, "--confidence", "0.8"]
+    asked = ["predictor", "train", str(mixed), "--out", str(out), "--confidence", "0.8"]
     assert_one_sentence(searcher(*asked), 2, "choose one with --where: threads=1, or threads=2")
     assert_one_sentence(searcher(*asked, "--where", "threads=3"), 2, "there are threads=1, or threads=2")
     assert_one_sentence(searcher(*asked, "--where", "speed=3"), 2, "--where takes FIELD=VALUE")
