@@ -127,8 +127,12 @@ def search(
         ),
     ] = None,
     confidence: Annotated[
-        float, typer.Option(help="Of the bounds that limits are held against, where prices tell how wrong they may be.")
-    ] = CONFIDENCE,
+        float | None,
+        typer.Option(
+            help="Of the bounds that limits are held against, where prices tell how wrong they may be; "
+            f"{CONFIDENCE:g} unless given, or what predicted blocks have."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Train on cpu, or on a GPU: cuda or cuda:1, as torch names it.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch on a CPU; as many as there are processors unless given.")

@@ -1,9 +1,9 @@
 """Which block an operator of ONNX Runtime is: one function for each way in which operators tell their sizes.
 
-A block says what is computed as far as it matters to the time it takes. So a mean that counts its padding and one that
-does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over both
-where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes longer than a
-product, and is refused.
+A block says what is computed as far as it matters much to the time it takes. So a mean that counts its padding and one
+that does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over
+both where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes twice as long
+as a product, and is refused.
 """
 
 from __future__ import annotations

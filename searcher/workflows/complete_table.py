@@ -10,7 +10,6 @@ from pathlib import Path
 from searcher.artifacts import ExportedModel, cache_folder, sha256_of
 from searcher.cost_models.kernels.predictor import KernelPredictor
 from searcher.errors import BadInputError
-from searcher.export.exporter import format_of
 from searcher.export.kernels_of_onnx import NetworkKernel, cut
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec, measurable
 from searcher.spaces.space import SearchSpace
@@ -21,6 +20,8 @@ from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work
 
 _STAGE = "predict blocks"
+# Runtime, provider and numbers whose kernels a cut file shows.
+_CUT = ("onnxruntime", "CPUExecutionProvider", "fp32")
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,11 @@ def complete_table(request: CompletionRequest) -> Work[LookupTable]:
     Raises:
         KeyMismatchError: the table was measured under other conditions than those of the predictor.
         MissingBlockError: the predictor does not know a block or one of its kernels; the message says why.
-        BadInputError: the table is of another space, the machine was not as fast, or the predictor is of a runtime
-            whose files cannot be cut.
+        BadInputError: the table is of another space, or the machine was not as fast.
     """
     predicting, source = request.predictor.predicting, request.source
     require_completable(request.space.name, source, predicting)
     key = predicting.key
-    if format_of(key.runtime) != "onnx":
-        raise BadInputError(f"{predicting.file} is of {key.runtime}: files of ONNX Runtime alone are cut into kernels")
     known = {} if source is None else source.table.entries
     wanted = [one for one in measurable(request.space.all_blocks(), key.precision) if one.key not in known]
     exporter = prepare_exporter(request.space, key.runtime, key.precision, request.data)
@@ -120,7 +118,10 @@ def _predicted(predictor: KernelPredictor, spec: BlockSpec, model: ExportedModel
         return PredictedBlock(call_ms, (call_ms, call_ms), (), model.sha256)
     try:
         whole = predictor.estimate(spec)
-    except BadInputError:
+    except BadInputError as e:
+        key = predictor.key
+        if (key.runtime, key.provider, key.precision) != _CUT:
+            raise BadInputError(f"{e}; only files of {', '.join(_CUT)} are cut into kernels") from e
         return _cut_and_predicted(predictor, model)
     return PredictedBlock(whole.latency_ms, whole.interval_ms, (), model.sha256)
 

@@ -11,6 +11,8 @@ from scipy import optimize
 Floats = NDArray[np.float64]
 
 _PASSES = 8
+# Works that go together, as many do, make the search for the prices longer than its usual end.
+_STEPS_PER_WORK = 100
 # An error of more than two standard deviations counts less, as in Huber's function; these are told from the median of
 # the errors' sizes, as for a normal distribution.
 _HUBER, _MAD = 2.0, 1.4826
@@ -36,7 +38,7 @@ def fit_baseline(works: Sequence[Mapping[str, float]], own_ms: Floats, scales_ms
     relative, target = amounts / largest / scales_ms[:, None], own_ms / scales_ms
     trust = np.ones(len(target))
     for _ in range(_PASSES):
-        found, _ = optimize.nnls(relative * trust[:, None], target * trust)
+        found, _ = optimize.nnls(relative * trust[:, None], target * trust, maxiter=_STEPS_PER_WORK * len(names))
         errors = np.abs(relative @ found - target)
         deviation = max(_MAD * float(np.median(errors)), _LEAST_DEVIATION)
         trust = np.sqrt(np.minimum(1.0, _HUBER * deviation / np.maximum(errors, _LEAST_DEVIATION)))

@@ -34,6 +34,8 @@ _START = 0.05
 # A single kernel that is foretold worse says no more about a form.
 _WORST_LOG_ERROR = 0.5
 _COMMON_NOISE = 0.02
+# By how much the same kernels differed from one session to the next on a quiet machine.
+_SESSION = 0.01
 # A smooth function takes the cube of the number of points.
 _MOST_SMOOTH = 2000
 
@@ -132,6 +134,7 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
         trees=parts.trees if form in ("trees", "average") else None,
         spread=fit_spread(sample.features, surprises),
         reach=_reach(sample.features, surprises, part_of, confidence),
+        session=_SESSION,
         judged=Judgement(
             points=len(rows),
             groups=len(groups),

@@ -9,7 +9,8 @@ to nothing, which no measurement tells better.
 
 The interval spans `reach` times the kernel's deviation on both sides of that logarithm: of kernels that the model had
 not seen, as many lay within as the confidence asks for. The deviation is the smooth function's own, which says where it
-knows less (1 without one), times the spread that such kernels had.
+knows less (1 without one), times the spread that such kernels had. All of these were measured in one session, and what
+is foretold will be measured in another: `session` is added to both sides for that.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class KernelModel:
         trees: None if the form needs none.
         spread: how far errors go.
         reach: half-width of the interval, in deviations.
+        session: added to that half-width: by how much latencies differ from one session to the next.
         judged: how it was judged.
     """
 
@@ -105,6 +107,7 @@ class KernelModel:
     trees: Trees | None
     spread: Spread
     reach: float
+    session: float
     judged: Judgement
 
     def __post_init__(self) -> None:
@@ -117,7 +120,12 @@ class KernelModel:
             raise ValueError(f"a model of the form {self.form!r} has {'a' if self.smooth else 'no'} smooth function")
         if (self.trees is None) != (self.form in ("baseline", "smooth")):
             raise ValueError(f"a model of the form {self.form!r} has {'some' if self.trees else 'no'} trees")
-        if not (self.start_ms > 0 and self.reach > 0 and all(price >= 0 for price in self.prices_ms.values())):
+        if not (
+            self.start_ms > 0
+            and self.reach > 0
+            and self.session >= 0
+            and all(price >= 0 for price in self.prices_ms.values())
+        ):
             raise ValueError("a start and a reach are positive, and prices are not negative")
         if set(self.ranges) != set(SIZES) or any(low > high for low, high in self.ranges.values()):
             raise ValueError("a model says what it was trained on: from a low to a high of each size")
@@ -158,7 +166,7 @@ class KernelModel:
         features = self._features(specs)
         correction, deviations = self._correction(features), self._deviations(features)
         middle = np.log(baselines + self.start_ms) + np.clip(correction, -_MOST_CORRECTION, _MOST_CORRECTION)
-        half = np.minimum(self.reach * deviations, _MOST_CORRECTION)
+        half = np.minimum(self.reach * deviations + self.session, _MOST_CORRECTION)
         found = [np.exp(middle + side * half) - self.start_ms for side in (-1.0, 0.0, 1.0)]
         bounded = np.maximum(np.stack(found, axis=1), LEAST_MS).tolist()
         return [Estimate(latency, (low, high)) for low, latency, high in bounded]

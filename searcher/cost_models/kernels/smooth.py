@@ -31,7 +31,7 @@ _STEPS = 60
 _MOST_POINTS = 400
 # Errors beyond so many deviations are a disturbance: 1 in 15,000 of normal ones.
 _CONTRADICTED = 4.0
-_ROUNDING = 1e-10
+_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)

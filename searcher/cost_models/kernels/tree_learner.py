@@ -20,8 +20,8 @@ def learner(seed: int) -> GradientBoostingRegressor:
     return GradientBoostingRegressor(
         loss="huber",
         alpha=0.95,
-        learning_rate=0.08,
-        n_estimators=150,
+        learning_rate=0.12,
+        n_estimators=80,
         max_depth=3,
         min_samples_leaf=4,
         subsample=0.7,
