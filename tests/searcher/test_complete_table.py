@@ -130,7 +130,9 @@ def test_what_a_predictor_refuses_is_missing_with_the_reason(
 ) -> None:
     path = tmp_path / "predictor.json"
     saved_predictor(path, predictor_file([one for one in kernels if one.operation != "relu"]))
-    with pytest.raises(MissingBlockError, match=r"^relu_conv_bn.* refuses it: .* no model of the type relu"):
+    with pytest.raises(
+        MissingBlockError, match=r"^relu_conv_bn.* refuses it, and 2 more blocks: .* no model of the type relu"
+    ):
         completed(path, lacking)
     small = [one for one in kernels if one.input_shapes[0][2] < 32]
     saved_predictor(path, predictor_file(small))
