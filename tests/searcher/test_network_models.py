@@ -155,6 +155,17 @@ def test_a_damaged_model_is_refused(field: Sequence[str], value: object, reason:
         NETWORK_MODEL_DOCUMENT.parse(json.dumps(plain), "model.json")
 
 
+def test_a_damaged_file_of_latencies_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "networks.json"
+    plain = NETWORKS_DOCUMENT.dump(cells_file(0))
+    plain["networks"]["a\nname" + 5000 * "!"] = None
+    path.write_text(json.dumps(plain))
+    with pytest.raises(BadInputError, match=r"networks\.a\?name!+: ") as refused:
+        train_network_model(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
 def test_damaged_prices_of_cells_are_refused(tmp_path: Path) -> None:
     made = train_network_model(saved(cells_file(0), tmp_path / "sample.json"))
     for name, value in (("coefficients", [1.0]), ("least_ms", 0.0), ("relative", -0.1), ("covariance", [[0.0]] * 21)):
