@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,19 +36,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernel_baselines import Forests, Lines
+from benchmarks.kernel_networks import judge_networks, network_figures
 from benchmarks.machine import describe_machine
-from benchmarks.whole_networks import networks as known_networks
 from profiler_agent.records import Settings
-from searcher.artifacts import ExportedModel, sha256_of
 from searcher.cli import show
 from searcher.cost_models.kernels.kernel_model import Estimate, UnknownKernelError
 from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT, KernelPredictor
 from searcher.devices.device import Device, connect
 from searcher.errors import SearcherError
-from searcher.export import to_onnx
 from searcher.export.exporter import exporter_for
-from searcher.export.kernels_of_onnx import cut
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, Limits
 from searcher.spaces.kernel_sampling import draw_kernels
@@ -62,7 +59,6 @@ from searcher.workflows.measure_networks import measure_models, settings_of_key
 _LOCAL = Device("local")
 _NEAR = 0.1
 _BOOTSTRAP, _INTERVAL = 2000, (2.5, 97.5)
-_IMAGE_SIDE = 224
 _JOB_KERNELS = 60
 
 
@@ -162,39 +158,6 @@ def _measure_kernels(
     return found
 
 
-def judge_networks(plan: Plan, predictor: KernelPredictor) -> dict[str, dict[str, Any]]:
-    """Predict networks from their files, and measure them."""
-    chosen = known_networks(plan.networks, plan.fresh_seed)
-    del chosen["VGG-like"]
-    models, told = [], {}
-    for name, network in chosen.items():
-        side = network.image_size if name not in ("MobileNetV2", "ResNet-18") else _IMAGE_SIDE
-        path = plan.folder / f"network-{len(models)}.onnx"
-        to_onnx.write(network.make(), ((1, 3, side, side),), path)
-        models.append(ExportedModel(name, path, sha256_of(path)))
-        kernels = [one.spec for one in cut(path, predictor.key.optimization, predictor.key.threads)]
-        try:
-            predicted = predictor.network(kernels)
-        except UnknownKernelError as e:
-            told[name] = {"refused": str(e)}
-            continue
-        plain_ms = predictor.call_ms + sum(one.latency_ms for one in predicted.kernels)
-        told[name] = {
-            "kernels": len(kernels),
-            "predicted_ms": predicted.latency_ms,
-            "interval_ms": list(predicted.interval_ms),
-            "sum_of_kernels_ms": plain_ms,
-        }
-    settings = settings_of_key(predictor.key, predictor.sentinel_ms, 1.0, 20, 10)
-    measured = show.run(measure_models(models, _LOCAL, settings, predictor.key, connect)).latencies()
-    for name, one in told.items():
-        one["measured_ms"] = measured[name].median_ms
-        if "predicted_ms" in one:
-            one["error_pct"] = 100 * (one["predicted_ms"] / measured[name].median_ms - 1)
-            one["sum_of_kernels_error_pct"] = 100 * (one["sum_of_kernels_ms"] / measured[name].median_ms - 1)
-    return told
-
-
 def kernel_figures(judged: Sequence[Judged], seed: int) -> dict[str, Any]:
     """Return figures of all fresh kernels, and of each type."""
     answered = [one for one in judged if one.predicted is not None]
@@ -256,24 +219,6 @@ def _near(predicted_ms: float, one: Judged) -> bool:
     return abs(_error(predicted_ms, one)) <= _NEAR
 
 
-def network_figures(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return shares of networks that were predicted well; a refused one counts as missed."""
-    errors = [abs(one.get("error_pct", float("inf"))) for one in told.values()]
-    plain = [abs(one.get("sum_of_kernels_error_pct", float("inf"))) for one in told.values()]
-    held = [
-        one["interval_ms"][0] <= one["measured_ms"] <= one["interval_ms"][1]
-        for one in told.values()
-        if "interval_ms" in one
-    ]
-    return {
-        "networks_within_10": float(np.mean([error <= 100 * _NEAR for error in errors])),
-        "networks_within_10_by_sum_of_kernels": float(np.mean([error <= 100 * _NEAR for error in plain])),
-        "networks_median_error_pct": float(np.median(errors)),
-        "networks_interval_coverage": float(np.mean(held)) if held else None,
-        "networks": told,
-    }
-
-
 def run(plan: Plan) -> dict[str, Any]:
     """Measure, train, and judge."""
     predictor, kernels, seconds = trained(plan)
@@ -281,7 +226,7 @@ def run(plan: Plan) -> dict[str, Any]:
     began = time.monotonic()
     judged = judge_kernels(plan, predictor, kernels)
     seconds["fresh_kernels"] = time.monotonic() - began
-    networks = network_figures(judge_networks(plan, predictor))
+    networks = network_figures(judge_networks(predictor, plan.networks, plan.fresh_seed, plan.folder))
     correction = predictor.file.networks
     return {
         **kernel_figures(judged, plan.seed),
