@@ -37,7 +37,8 @@ def judge_networks(predictor: KernelPredictor, cells: int, seed: int, folder: Pa
         it was refused.
     """
     chosen = known_networks(cells, seed)
-    models, told = [], {}
+    models: list[ExportedModel] = []
+    told: dict[str, dict[str, Any]] = {}
     for name, network in chosen.items():
         if name == "VGG-like":
             continue

@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20, help="of NAS-Bench-201, to judge by")
     parser.add_argument("--drawn-networks", type=int, default=40, help="to fit the predictor to")
     parser.add_argument("--confidence", type=float, default=0.9, help="of the intervals")
-    parser.add_argument("--rounds", type=int, default=6, help="the most processes that measure a kernel")
+    parser.add_argument("--rounds", type=int, default=3, help="the most processes that measure a kernel")
     parser.add_argument("--seed", type=int, default=0, help="of the dataset and the training")
     parser.add_argument("--fresh-seed", type=int, default=2024, help="of what is judged by")
     parser.add_argument("--out", type=Path, help="folder for the dataset and the predictor; one that is there is used")
