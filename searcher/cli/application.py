@@ -30,7 +30,7 @@ _COMMANDS = (
 _GROUPS = (
     ("darts", "searcher.cli.darts", "Search for a family of architectures in one run; list it, and measure it."),
     ("lut", "searcher.cli.lut", "Look into lookup tables; build, complete, compare, merge, check and exchange them."),
-    ("predictor", "searcher.cli.predictor", "Predict a new device from a few networks and from known devices."),
+    ("predictor", "searcher.cli.predictor", "Train, judge and ask models of latency; predict a new device."),
     ("devices", "searcher.cli.devices", "List and show device profiles; tell what works on a device."),
     ("jobs", "searcher.cli.jobs", "Jobs on devices, begun earlier or carried there: list, attach, cancel, import."),
 )
