@@ -87,7 +87,7 @@ def _bytes(path: Path) -> bytes:
         raise BadInputError(f"cannot read {path}: {e.strerror or e}") from e
     # Protocol buffers and ONNX's own reader of weights have errors without a common parent.
     except Exception as e:
-        raise BadInputError(f"{path} is no ONNX file: {_first_line(e)}") from e
+        raise BadInputError(f"cannot read {path} as ONNX: {_first_line(e)}") from e
     return content
 
 

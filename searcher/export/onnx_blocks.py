@@ -1,9 +1,9 @@
 """Which block an operator of ONNX Runtime is: one function for each way in which operators tell their sizes.
 
-A block says what is computed as far as it matters to the time it takes. So a mean that counts its padding and one that
-does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over both
-where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes longer than a
-product, and is refused.
+A block says what is computed as far as it matters much to the time it takes. So a mean that counts its padding and one
+that does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over
+both where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes twice as long
+as a product, and is refused.
 """
 
 from __future__ import annotations
@@ -124,6 +124,10 @@ def _transpose(node: GraphNode) -> BlockSpec:
     ranked = sorted(runs)
     places = [ranked.index(run) for run in runs]
     batch = 1
+    if len(places) < 2:
+        # Only axes of size 1 change their places: the numbers are copied in their order.
+        image = as_image(shape)
+        return BlockSpec("transpose", (image,), image[1])
     if len(places) > 2 and places[0] == 0:
         batch, places, ranked = ranked[0].size, [place - 1 for place in places[1:]], ranked[1:]
     if places not in ([1, 0], [1, 0, 2]):

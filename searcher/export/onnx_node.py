@@ -147,13 +147,16 @@ class GraphNode:
 
 
 def as_image(shape: tuple[int, ...]) -> Shape:
-    """Return a shape as (N, C, H, W), holding as many numbers: a row is an image of 1x1 pixels."""
+    """Return a shape as (N, C, H, W), holding as many numbers.
+
+    A row is an image of 1x1 pixels; of more than four sizes the first behind N make up the channels.
+    """
     if len(shape) == _IMAGE_RANK:
         batch, channels, height, width = shape
         return batch, channels, height, width
     if len(shape) > _IMAGE_RANK:
-        *first, last = shape
-        return as_image((*first[:-1], first[-1] * last))
+        batch, groups, members, *rest = shape
+        return as_image((batch, groups * members, *rest))
     return as_image((*shape, 1)) if len(shape) > 1 else as_image((1, *(shape or (1,))))
 
 

@@ -38,7 +38,7 @@ Kernels that networks hold beside these (a runtime may take one apart all the sa
 | `mul`                | product of two inputs; as in `add`, the second may have sizes of 1 that are repeated    |
 | `softmax`            | softmax over the channels of 1x1 images                                                 |
 | those of ACTIVATIONS | the activation alone                                                                    |
-| `transpose`          | the channels of all groups dealt out in turn, as below, where nothing reshapes them     |
+| `transpose`          | the channels of all groups dealt out in turn, as below, by a transposition alone        |
 | `slice`              | rows from the `kernel`-th on (counted from 1), each `stride`-th of them                 |
 | `pad`                | zeros around the image, and channels of zeros                                           |
 | `view`               | nothing: the same numbers in the same order under another shape. Alone it copies them,  |

@@ -17,9 +17,9 @@ from scipy.stats import qmc
 
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
-from searcher.spaces.counts import convolutions
 from searcher.spaces.kernel_domain import Domain, Limits, Range, domain_of
-from searcher.spaces.kernels import DEPTHWISE, kernel_type, output_size
+from searcher.spaces.kernels import kernel_type, output_size
+from searcher.spaces.kernels_inside import kernels_inside
 from searcher.spaces.space import SearchSpace
 
 Choice = TypeVar("Choice")
@@ -57,6 +57,10 @@ def draw_kernels(
     """
     domain = domain_of(of_type)
     drawn: dict[str, BlockSpec] = {}
+    for shape in domain.always[:count]:
+        spec = BlockSpec(domain.operations[0], (shape,), shape[1])
+        if spec.key not in known:
+            drawn[spec.key] = spec
     in_vain = 0
     for point in _points(generator):
         if len(drawn) == count:
@@ -104,12 +108,12 @@ def kernels_of_space(space: SearchSpace, limits: Limits) -> dict[str, list[Block
     """Return the different kernels of a space's blocks that can be drawn near, by type.
 
     Args:
-        space: whose blocks; of composite ones the convolutions count, of others those that are kernels by themselves.
+        space: whose blocks, and what is inside of them.
         limits: the most that a kernel may be.
     """
     found: dict[str, dict[str, BlockSpec]] = {}
     for block in space.all_blocks():
-        for kernel in (block, *_convolutions_of(block)):
+        for kernel in (block, *kernels_inside(block)):
             of_type = kernel_type(kernel)
             if _is_drawn(of_type) and limits.hold(kernel):
                 found.setdefault(of_type, {})[kernel.key] = kernel
@@ -122,27 +126,6 @@ def _is_drawn(of_type: str) -> bool:
     except BadInputError:
         return False
     return True
-
-
-def _convolutions_of(block: BlockSpec) -> Iterator[BlockSpec]:
-    """Yield the convolutions inside a block; one of dilated kernels is no kernel that is drawn."""
-    if block.operation == "conv_bn":
-        return
-    layers = convolutions(block)
-    for order, layer in enumerate(layers):
-        # In an inverted residual all but the last convolution are followed by the activation.
-        activation = block.activation if order < max(1, len(layers) - 1) else None
-        if layer.dilation == 1:
-            yield BlockSpec(
-                "conv_bn",
-                ((1, layer.in_channels, layer.height, layer.width),),
-                layer.out_channels,
-                layer.kernel,
-                layer.stride,
-                layer.padding,
-                layer.groups,
-                activation,
-            )
 
 
 def _points(generator: np.random.Generator) -> Iterator[Mapping[str, float]]:
@@ -163,7 +146,7 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     if domain.outputs is not None:
         outputs = _channels(domain.outputs, point["outputs"], round_outputs)
     groups = 1
-    if of_type == DEPTHWISE:
+    if domain.depthwise:
         groups = channels
     elif domain.groups is not None:
         groups = _chosen(domain.groups, point["groups"])
@@ -187,31 +170,33 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
         _chosen(domain.activations, point["activation"]),
         hidden_channels=hidden,
     )
-    return _with_inputs(spec, inputs) if kernel_type(spec) == of_type else None
+    if kernel_type(spec) != of_type:
+        return None
+    return _with_inputs(spec, inputs, domain.pixels and point["expansion"] < 0.5)
 
 
-def _with_inputs(spec: BlockSpec, inputs: int) -> BlockSpec:
-    """Return a kernel of one input as one of several of its shape; a sum is added in as large as the output."""
+def _with_inputs(spec: BlockSpec, inputs: int, pixels: bool) -> BlockSpec:
+    """Return a kernel of one input as one of several; the second is as large, or has one pixel a channel."""
     (shape,) = spec.input_shapes
-    if spec.operation == "conv_bn_add":
-        alone = replace(spec, operation="conv_bn")
-        return replace(spec, input_shapes=(shape, (shape[0], spec.output_channels, *output_size(alone))))
+    if pixels:
+        return replace(spec, input_shapes=(shape, (*shape[:2], 1, 1)))
     return replace(spec, input_shapes=(shape,) * inputs)
 
 
 def _resized(spec: BlockSpec, sides: tuple[int, int], channels: int, outputs: int) -> BlockSpec:
     """Return a kernel of other sizes, as its operation and groups allow them."""
     groups = spec.groups
-    if kernel_type(spec) == DEPTHWISE:
+    if domain_of(kernel_type(spec)).depthwise:
         groups = outputs = channels
     elif groups > 1:
         channels, outputs = (max(1, round(size / groups)) * groups for size in (channels, outputs))
     elif spec.operation == "concat":
         outputs = channels * len(spec.input_shapes)
-    elif spec.operation not in ("conv_bn", "conv_bn_add", "mbconv", "fully_connected"):
+    elif domain_of(kernel_type(spec)).outputs is None:
         outputs = channels
     alone = replace(spec, input_shapes=((1, channels, *sides),), output_channels=outputs, groups=groups)
-    return _with_inputs(alone, len(spec.input_shapes))
+    pixels = len(spec.input_shapes) == 2 and spec.input_shapes[1][2:] == (1, 1)
+    return _with_inputs(alone, len(spec.input_shapes), pixels)
 
 
 def _chosen(choices: tuple[Choice, ...], at: float) -> Choice:

@@ -25,6 +25,7 @@ KNOWN_LIMITS = (
     "A kernel was measured alone and back to back: its inputs lie in caches, which a large network may take from it.",
     "The latency of a row holds one call of the runtime; kernels much shorter than a call drown in its noise.",
     "Only random rows tell of the whole domain: those drawn near errors or near a space are denser where those are.",
+    "Files of fp16 and int8 are calibrated on random numbers: they take as long as others, but compute nothing of use.",
     "Estimates from whole models' operators (origin operators) were not measured alone and hold no call.",
 )
 
@@ -64,6 +65,7 @@ class Conditions:
         environment: the machine and its state when the latest job began.
         exporter_versions: of the packages that wrote the files.
         failures: kernels that could not be measured, and why.
+        calibration: what files of fp16 and int8 were calibrated on; None for fp32.
     """
 
     key: TableKey
@@ -73,6 +75,7 @@ class Conditions:
     environment: Environment | None
     exporter_versions: Mapping[str, str]
     failures: Mapping[str, str] = field(default_factory=dict)
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

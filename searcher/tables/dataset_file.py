@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from profiler_agent.records import TableKey
 from searcher.artifacts import replacing, write_text
 from searcher.errors import BadInputError
+from searcher.spaces.block import BlockSpec
 from searcher.tables.dataset import COLUMNS, KernelRow, flat_rows, row_of
 
 SUFFIXES = (".csv", ".parquet")
@@ -57,15 +59,17 @@ def read_dataset(path: Path) -> list[KernelRow]:
     """
     require_dataset_name(path)
     rows: list[KernelRow] = []
-    seen: dict[tuple[Any, ...], str] = {}
+    seen: dict[tuple[BlockSpec, TableKey], str] = {}
     for place, flat in _parquet_rows(path) if _is_parquet(path) else _csv_rows(path):
         try:
             row = row_of(flat)
         except BadInputError as e:
             raise BadInputError(f"{path}, {place}: {' '.join(str(e).split())}") from e
-        if not row.estimated and (row.spec, row.key) in seen:
-            raise BadInputError(f"{path}, {place}: {row.spec.key} stands in {seen[row.spec, row.key]} already")
-        seen[row.spec, row.key] = place
+        # An operator may be estimated in many models, and many times in one.
+        if not row.estimated:
+            first = seen.setdefault((row.spec, row.key), place)
+            if first != place:
+                raise BadInputError(f"{path}, {place}: {row.spec.key} stands in {first} already")
         rows.append(row)
     if not rows:
         raise BadInputError(f"the dataset {path} holds no rows")
@@ -87,7 +91,7 @@ def _csv(flat: Sequence[Mapping[str, Any]]) -> str:
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Yield each row with the line that it ends in; what is empty is unknown."""
     try:
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True)
     except (OSError, UnicodeDecodeError) as e:
         raise BadInputError(f"cannot read the dataset {path}: {getattr(e, 'strerror', None) or e}") from e
     try:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
@@ -24,13 +26,15 @@ SIZES = ("height", "width", "channels", "outputs", "kernel", "stride", "groups",
 
 Integers = NDArray[np.int64]
 
+_IN_PLACE_OF_ZERO = 1e-3
+
 
 def near_duplicates(first: BlockSpec, second: BlockSpec) -> bool:
     """Tell whether two kernels are of one type and near each other in every size."""
     if kernel_type(first) != kernel_type(second):
         return False
-    sizes = _sizes([first, second])
-    return bool(_near(sizes)[0, 1])
+    one, other = _sizes([first, second])
+    return bool(_near(one, other))
 
 
 def groups_of(specs: Sequence[BlockSpec]) -> Integers:
@@ -41,7 +45,7 @@ def groups_of(specs: Sequence[BlockSpec]) -> Integers:
     """
     groups = np.empty(len(specs), dtype=np.int64)
     for members in _by_type(specs):
-        _, labels = connected_components(_near(_sizes([specs[one] for one in members])), directed=False)
+        labels = _linked(_sizes([specs[one] for one in members]))
         # The first kernel of a group names it, over all types.
         for label in np.unique(labels):
             inside = members[labels == label]
@@ -125,13 +129,24 @@ def _sizes(specs: Sequence[BlockSpec]) -> NDArray[np.float64]:
     return np.array([[one[name] for name in SIZES] for one in features], dtype=np.float64)
 
 
-def _near(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return (kernels, kernels) whether two are near-duplicates; each is one of itself."""
-    near = np.ones((len(sizes), len(sizes)), dtype=np.bool_)
-    for column in sizes.T:
-        low, high = np.minimum.outer(column, column), np.maximum.outer(column, column)
-        # What is zero is near zero alone.
-        near &= (high < (1 + NEAR) * low) | (high == low)
+def _linked(sizes: NDArray[np.float64]) -> Integers:
+    """Return (kernels,) labels of (kernels, SIZES) sizes: equal ones are linked by near-duplicates."""
+    different, places = np.unique(sizes, axis=0, return_inverse=True)
+    # Zero has no logarithm; it is near zero alone, and far from 1, the least of all other sizes.
+    logarithms = np.log(np.maximum(different, _IN_PLACE_OF_ZERO))
+    # A little more than near, for what is rounded: the definition itself decides.
+    pairs = KDTree(logarithms).query_pairs(1.01 * np.log1p(NEAR), p=np.inf, output_type="ndarray")
+    linked = pairs[_near(different[pairs[:, 0]], different[pairs[:, 1]])]
+    graph = coo_array((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(len(different),) * 2)
+    _, labels = connected_components(graph, directed=False)
+    found: Integers = labels[places.ravel()].astype(np.int64)
+    return found
+
+
+def _near(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (…,) whether (…, SIZES) sizes are near others, by the definition."""
+    low, high = np.minimum(sizes, others), np.maximum(sizes, others)
+    near: NDArray[np.bool_] = ((high < (1 + NEAR) * low) | (high == low)).all(axis=-1)
     return near
 
 

@@ -21,8 +21,9 @@ from searcher.devices.answers import JobResult, MeasurementFailedError
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.transport import printable
 from searcher.errors import BadInputError
+from searcher.export.drawn_activations import drawn_calibration
 from searcher.export.exporter import Exporter, exporter_for
-from searcher.spaces.block import CALL_OVERHEAD
+from searcher.spaces.block import ACTIVATIONS, CALL_OVERHEAD, INT8
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, Limits, domain_of
 from searcher.spaces.kernel_sampling import kernels_of_space
 from searcher.spaces.kernels import kernel_type
@@ -38,6 +39,8 @@ from searcher.workflows.progress import Progress, Work
 DEFAULT_POINTS = 300
 # What a crash may cost: the kernels of one job. More in one job would take its call and its sentinel further apart.
 _KERNELS_A_JOB = 40
+_LEAST_JOB_S = 1.0
+_TOO_MANY_IN_VAIN = 5
 _DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
 _MS_DIGITS = 6  # down to 1 ns
 
@@ -74,7 +77,8 @@ class DatasetRequest:
         """Refuse what cannot be drawn or measured, before anything is begun.
 
         Raises:
-            BadInputError: a type is unknown or told twice, the points are too few, or the number type needs images.
+            BadInputError: a type is unknown or told twice, the points are too few, or the number type or its files are
+                not to be had.
         """
         require_dataset_name(self.out)
         for of_type in self.types:
@@ -84,11 +88,16 @@ class DatasetRequest:
         if self.points < FEWEST_POINTS:
             raise BadInputError(f"a dataset takes {FEWEST_POINTS} kernels of a type at least, not {self.points}")
         for one in self.settings:
-            if exporter_for(one.runtime, one.precision).needs_calibration:
-                raise BadInputError(
-                    f"kernels are drawn in fp32, not in {one.precision}: such files are calibrated on activations of "
-                    "networks, and there are none of drawn shapes"
-                )
+            exporter_for(one.runtime, one.precision)
+            if not self.types_in(one.precision):
+                raise BadInputError(f"{', '.join(self.types)} are no kernels by themselves in {one.precision}")
+
+    def types_in(self, dtype: str) -> tuple[str, ...]:
+        """Return the types of which there are kernels in a number type.
+
+        Quantisers make activations a part of what produces their input.
+        """
+        return tuple(name for name in self.types if not (dtype == INT8 and name in ACTIVATIONS))
 
 
 def build_dataset(
@@ -116,9 +125,15 @@ def build_dataset(
         store.note_draw(_draw(request))
         if store.rows:
             yield Progress(_DRAWING, 0, 1, f"{request.out} holds {len(store.rows)} kernels: going on with it")
-        for settings in request.settings:
-            prepared = yield from prepare_device(request.device, settings, connect)
-            yield from _Campaign(request, store, prepared, connect, left_s).run()
+        try:
+            for settings in request.settings:
+                prepared = yield from prepare_device(request.device, settings, connect)
+                yield from _Campaign(request, store, prepared, connect, left_s).run()
+        except BaseException as e:
+            if store.rows:
+                e.add_note(f"{request.out} holds {len(store.rows)} kernels: building again goes on from there")
+            raise
+        store.settle()
         return store.card
 
 
@@ -140,10 +155,16 @@ class _Campaign:
     def run(self) -> Work[None]:
         """Draw and measure round after round."""
         exporter = exporter_for(self.settings.runtime, self.settings.precision)
+        if exporter.needs_calibration:
+            exporter = exporter.calibrated_on(drawn_calibration())
         key = yield from self._key(exporter)
         request = self.request
         near = {} if request.space is None else kernels_of_space(request.space, request.limits)
-        rounds = Rounds(request.types, request.points, request.limits, request.target_pct, near, key.precision)
+        types = request.types_in(key.precision)
+        if types != request.types:
+            left_out = ", ".join(name for name in request.types if name not in types)
+            yield Progress(_DRAWING, 0, 1, f"in {key.precision} there are no kernels of {left_out} by themselves")
+        rounds = Rounds(types, request.points, request.limits, request.target_pct, near, key.precision)
         while True:
             measured = self.store.measured(key)
             drawing_round = next_round(measured)
@@ -190,10 +211,12 @@ class _Campaign:
                 models.append(exporter.export_block(one, Path(folder)))
                 yield Progress(_EXPORTING, done, len(chosen) + 1)
             left_s = self.left_s()
+            # Exporting may have taken the rest: what was begun in time is measured, in one round.
+            job_s = None if left_s is None else max(left_s, _LEAST_JOB_S)
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
-            result = yield from run_models(models, device, settings, key, self.connect, left_s, _MEASURING)
+            result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
         rows = _rows(result, models, chosen, drawing_round)
-        self.store.note_job(result, device.name, exporter.versions)
+        self.store.note_job(result, device.name, exporter)
         self.store.join(rows)
         for failure in result.failures:
             yield Progress(
@@ -204,10 +227,15 @@ class _Campaign:
         """Refuse to go on with a type that the device cannot measure: it would be drawn for ever.
 
         Raises:
-            MeasurementFailedError: of all its kernels of a round none was measured.
+            MeasurementFailedError: none of it was ever measured, or none of many in this round.
         """
-        measured = {row.kernel_type for row in self.store.measured(key) if row.drawing_round == drawing_round}
-        for name in {kernel_type(one.spec) for one in drawn} - measured:
+        rows = self.store.measured(key)
+        ever = {row.kernel_type for row in rows}
+        now = {row.kernel_type for row in rows if row.drawing_round == drawing_round}
+        for name, count in Counter(kernel_type(one.spec) for one in drawn).items():
+            # Of a few kernels each may be an odd one.
+            if name in now or (name in ever and count < _TOO_MANY_IN_VAIN):
+                continue
             conditions = self.store.card.conditions_of(key)
             reasons = {} if conditions is None else conditions.failures
             reason = next((reasons[one.spec.key] for one in drawn if one.spec.key in reasons), "nobody said why")

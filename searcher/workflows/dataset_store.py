@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from profiler_agent.records import TableKey
-from searcher.artifacts import require_writable
+from searcher.artifacts import require_writable, sha256_of
 from searcher.devices.answers import JobResult
 from searcher.errors import BadInputError
+from searcher.export.exporter import Exporter
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import AddedReport, Conditions, DatasetCard, Draw, card_beside, save_card
 from searcher.tables.dataset_file import read_dataset, require_dataset_name, write_dataset
@@ -42,12 +43,21 @@ class DatasetStore:
         if last is None or replace(last, created=draw.created) != draw:
             self.card = replace(self.card, draws=(*self.card.draws, draw))
 
-    def note_job(self, result: JobResult, device: str, versions: Mapping[str, str]) -> None:
-        """Keep who measured, where, with which versions, and what could not be measured."""
+    def note_job(self, result: JobResult, device: str, exporter: Exporter) -> None:
+        """Keep who measured, where, what wrote the files, and what could not be measured."""
         hello = result.hello
         before = self.card.conditions_of(hello.key)
         failures = {**(before.failures if before else {}), **{one.block_id: one.sentence for one in result.failures}}
-        now = Conditions(hello.key, 0, device, hello.agent_version, hello.environment, dict(versions), failures)
+        now = Conditions(
+            key=hello.key,
+            rows=0,
+            device=device,
+            agent_version=hello.agent_version,
+            environment=hello.environment,
+            exporter_versions=exporter.versions,
+            failures=failures,
+            calibration=exporter.calibration_identity,
+        )
         others = tuple(one for one in self.card.conditions if one.key != hello.key)
         self.card = replace(self.card, conditions=(*others, now))
 
@@ -60,6 +70,17 @@ class DatasetStore:
         self.rows = [*self.rows, *rows]
         write_dataset(self.rows, self.path)
         self.card = save_card(self.card, self.rows, self.path, utc_now())
+
+    def settle(self) -> None:
+        """Write the card once more if it does not fit the file, as after a crash between the two.
+
+        Raises:
+            BadInputError: nothing was measured, or the card cannot be written.
+        """
+        if not self.rows:
+            raise BadInputError(f"the budget was over before a kernel was measured: {self.path} is not written")
+        if self.card.file_sha256 != sha256_of(self.path):
+            self.card = save_card(self.card, self.rows, self.path, utc_now())
 
     def add_report(self, rows: Sequence[KernelRow], report: AddedReport, conditions: Conditions) -> None:
         """Add the estimates of a whole model's operators.

@@ -56,6 +56,7 @@ OPERATOR_OF = {
         for operator, name in ACTIVATION_OPERATORS.items()
         if operator not in ("HardSwish", "Gelu")
     },
+    BlockSpec("transpose", (IMAGE,), 8): "Transpose",
     BlockSpec("transpose", (IMAGE,), 8, groups=2): "Transpose",
     BlockSpec("transpose", (IMAGE,), 8, groups=4): "Transpose",
     BlockSpec("slice", (IMAGE,), 8, kernel=2): "Slice",

@@ -187,7 +187,7 @@ def test_inputs_of_no_fixed_shape_or_other_numbers_are_refused(
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model", encoding="utf-8")
-    with pytest.raises(BadInputError, match="is no ONNX file"):
+    with pytest.raises(BadInputError, match=r"cannot read .*text\.onnx as ONNX"):
         cut(tmp_path / "text.onnx", "extended")
     with pytest.raises(BadInputError, match=r"cannot read .*none\.onnx: No such file"):
         cut(tmp_path / "none.onnx", "extended")

@@ -80,6 +80,7 @@ def test_a_constant_operand_is_an_input_that_is_repeated(
         ((1, 2, 3, 5, 7), (0, 2, 1, 3, 4), BlockSpec("transpose", ((1, 6, 5, 7),), 6, groups=2)),
         ((1, 2, 3, 35), (0, 2, 1, 3), BlockSpec("transpose", ((1, 6, 35, 1),), 6, groups=2)),
         ((1, 6, 5, 7), (0, 2, 3, 1), BlockSpec("transpose", ((1, 210, 1, 1),), 210, groups=6)),
+        ((1, 6, 1, 1), (0, 2, 3, 1), BlockSpec("transpose", ((1, 6, 1, 1),), 6)),
         ((4, 2, 3, 5, 7), (0, 2, 1, 3, 4), BlockSpec("transpose", ((4, 6, 5, 7),), 6, groups=2)),
     ],
 )
