@@ -80,6 +80,20 @@ def test_strips_hold_as_many_numbers_whatever_their_sides(depth: int, columns: i
     assert expected[0] * expected[1] == 128**2
 
 
+def test_whatever_else_goes_over_its_channels_and_weights_once() -> None:
+    linear = terms(BlockSpec("fully_connected", ((1, 30, 1, 1),), 7))
+    assert (linear["parameters"], linear["channels"], linear["written"]) == (30 * 7 + 7, 30, 7)
+    mean = terms(BlockSpec("global_avg_pool", ((1, 6, 7, 7),), 6))
+    assert (mean["read"], mean["channel_ends"], mean["written"]) == (6 * 49, 6 * 1, 6)
+    assert terms(BlockSpec("concat", ((1, 6, 7, 7),) * 3, 18))["inputs"] == 3
+
+
+def test_what_outgrows_caches_costs_extra_for_the_rest() -> None:
+    small, large = (terms(BlockSpec("relu", ((1, 64, side, side),), 64)) for side in (32, 64))
+    assert (small["read_beyond_256k"], large["read_beyond_256k"]) == (0, 64 * 64**2 - 2**16)
+    assert large["moved_beyond_1m"] == 2 * 64 * 64**2 - 2**18
+
+
 def test_an_activation_and_a_sum_are_works_of_their_own() -> None:
     plain = terms(BlockSpec("conv_bn", ((1, 4, 8, 8),), 6))
     fused = terms(BlockSpec("conv_bn_add", ((1, 4, 8, 8), (1, 6, 8, 8)), 6, activation="relu"))

@@ -129,6 +129,10 @@ def test_models_are_of_one_space_and_depth(chains: NetworkModel, tmp_path: Path)
     for model, space in ((cells, CHAINS), (chains, CELLS), (chains, DartsSpace())):
         with pytest.raises(BadInputError, match=f"networks of {model.space}, not of {space.name}"):
             model.model(space)
+    with pytest.raises(BadInputError, match="of 16 channels, not 8"):
+        cells.model(NasBench201(cells_per_stage=3, channels=8))
+    with pytest.raises(BadInputError, match="for images of 32 pixels a side"):
+        chains.model(FBNet(image_size=224))
     other = replace(cells_file(0), space="darts")
     with pytest.raises(BadInputError, match="there are models of networks of nasbench201 and fbnet, not of 'darts'"):
         train_network_model(saved(other, tmp_path / "other.json"))

@@ -43,8 +43,7 @@ def terms(spec: BlockSpec) -> dict[str, float]:
     if spec.operation in _POOLS:
         work.update(_pool(spec, sizes))
     elif not convolutions(spec):
-        work["parameters"] += int(sizes["parameters"])
-        work["channels"] += int(sizes["channels"])
+        work.update(_plain(spec, sizes))
     work.update(_beyond_caches(sizes))
     if spec.activation is not None:
         work[f"activated_{spec.activation}"] += int(sizes["written"])
@@ -163,6 +162,17 @@ def _pool(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
         "reduced_ones": rows * (width % 4),
         "across": vectors * spec.kernel,
         "vectors": vectors,
+    }
+
+
+def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return the work of what neither convolves nor pools: it goes over its channels and weights once."""
+    channels, positions = int(sizes["channels"]), int(sizes["height"] * sizes["width"])
+    return {
+        "inputs": len(spec.input_shapes),
+        "channels": channels,
+        "channel_ends": channels * (positions % 4),
+        "parameters": int(sizes["parameters"]),
     }
 
 
