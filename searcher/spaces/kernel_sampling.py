@@ -7,6 +7,7 @@ is left out, which keeps both.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
@@ -18,7 +19,7 @@ from scipy.stats import qmc
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernel_domain import Domain, Limits, Range, domain_of
-from searcher.spaces.kernels import kernel_type, output_size
+from searcher.spaces.kernels import kernel_features, kernel_type, output_size
 from searcher.spaces.kernels_inside import kernels_inside
 from searcher.spaces.space import SearchSpace
 
@@ -38,6 +39,7 @@ _BATCH = 256
 # Kernels that are too large, or there already, are drawn in vain; a domain that is used up is told as that.
 _MOST_IN_VAIN = 20_000
 _NEAR_SPREAD = 0.25
+_POOL = 3000
 
 
 def draw_kernels(
@@ -62,17 +64,45 @@ def draw_kernels(
         if spec.key not in known:
             drawn[spec.key] = spec
     in_vain = 0
-    for point in _points(generator):
+    for kernel in _kernels(of_type, domain, generator, limits):
         if len(drawn) == count:
             break
-        kernel = _kernel_at(of_type, domain, point)
-        if kernel is None or kernel.key in known or kernel.key in drawn or not limits.hold(kernel):
+        if kernel is None or kernel.key in known or kernel.key in drawn:
             in_vain += 1
             if in_vain > _MOST_IN_VAIN:
                 raise BadInputError(f"there are hardly more than {len(drawn)} new kernels of {of_type} in these limits")
             continue
         drawn[kernel.key] = kernel
     return list(drawn.values())
+
+
+def draw_ends(of_type: str, most: int, generator: np.random.Generator, limits: Limits) -> list[BlockSpec]:
+    """Draw few kernels of a type that together have the least and the largest value of every feature.
+
+    What follows from several sizes, such as multiply-accumulates, is seldom extreme in a few hundred random kernels,
+    and a model answers for nothing beyond what it was fitted to. The values are the extreme ones of a large random
+    pool.
+
+    Args:
+        of_type: one of DOMAINS.
+        most: how many at most; those of the most extreme values come first.
+        generator: draws the pool.
+        limits: the most that one may be.
+    """
+    drawn = itertools.islice(_kernels(of_type, domain_of(of_type), generator, limits), _POOL)
+    pool = list(dict.fromkeys(filter(None, drawn)))
+    if not pool:
+        return []
+    features = np.array([list(kernel_features(kernel).values()) for kernel in pool], dtype=np.float64)
+    features = features[:, np.ptp(features, axis=0) > 0]
+    ends = np.hstack([features == extreme(features, axis=0) for extreme in (np.min, np.max)])
+    chosen: list[BlockSpec] = []
+    # Greedily, as sets are covered: the kernel at the most ends that no chosen one is at.
+    while len(chosen) < most and ends.any():
+        best = int(ends.sum(axis=1).argmax())
+        chosen.append(pool[best])
+        ends = ends[:, ~ends[best]]
+    return chosen
 
 
 def draw_near(spec: BlockSpec, generator: np.random.Generator, limits: Limits) -> BlockSpec | None:
@@ -126,6 +156,15 @@ def _is_drawn(of_type: str) -> bool:
     except BadInputError:
         return False
     return True
+
+
+def _kernels(
+    of_type: str, domain: Domain, generator: np.random.Generator, limits: Limits
+) -> Iterator[BlockSpec | None]:
+    """Yield random kernels without end, None where a point stands for none within the limits."""
+    for point in _points(generator):
+        kernel = _kernel_at(of_type, domain, point)
+        yield kernel if kernel is not None and limits.hold(kernel) else None
 
 
 def _points(generator: np.random.Generator) -> Iterator[Mapping[str, float]]:

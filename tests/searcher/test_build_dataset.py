@@ -20,7 +20,7 @@ from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.dataset import RANDOM, SPACE
+from searcher.tables.dataset import ENDS, RANDOM, SPACE
 from searcher.tables.dataset_card import CARD_DOCUMENT, DatasetCard, card_path
 from searcher.tables.dataset_file import read_dataset
 from searcher.tables.journal import JournalInUseError
@@ -56,7 +56,7 @@ def test_rows_and_card_tell_what_was_measured(tmp_path: Path) -> None:
     assert {(one.call_ms, one.rounds, one.key, one.sentinel_ms) for one in rows} == {(CALL_MS, 6, KEY, 0.08)}
     # The first round cannot predict, the second one does.
     assert Counter((one.drawing_round, one.predicted_ms is None) for one in rows) == {(0, True): 16, (1, False): 4}
-    assert {one.origin for one in rows} == {RANDOM, SPACE}
+    assert {one.origin for one in rows} == {RANDOM, ENDS, SPACE}
     assert CARD_DOCUMENT.load(card_path(path)) == card
     assert (card.rows, card.licence, card.draws[0].points) == (20, None, 10)
     assert sum(count.rows for count in card.counts) == 20

@@ -15,7 +15,7 @@ from searcher.spaces.block import BlockSpec
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, DOMAINS, Limits
-from searcher.spaces.kernel_sampling import draw_kernels, draw_near, kernels_of_space
+from searcher.spaces.kernel_sampling import draw_ends, draw_kernels, draw_near, kernels_of_space
 from searcher.spaces.kernels import kernel_features, kernel_type, output_size
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.kernel_rows import keys_of, pointwise
@@ -91,6 +91,28 @@ def test_kernels_of_known_networks_lie_inside_of_what_is_drawn(spec: BlockSpec) 
     drawn = [kernel_features(one) for one in draw_kernels(kernel_type(spec), 300, np.random.default_rng(0), LIMITS)]
     for name, value in kernel_features(spec).items():
         assert min(one[name] for one in drawn) <= value <= max(one[name] for one in drawn), name
+
+
+@pytest.mark.parametrize("of_type", ["convolution", "add"])
+def test_few_kernels_at_the_ends_hold_nearly_all_random_ones_between_them(of_type: str) -> None:
+    ends = draw_ends(of_type, 15, np.random.default_rng(0), LIMITS)
+    assert len(set(keys_of(ends))) == len(ends) <= 15
+    known = [kernel_features(spec) for spec in ends]
+
+    def inside(spec: BlockSpec) -> bool:
+        told = kernel_features(spec).items()
+        return all(min(one[name] for one in known) <= value <= max(one[name] for one in known) for name, value in told)
+
+    fresh = draw_kernels(of_type, 300, np.random.default_rng(1), LIMITS)
+    assert sum(map(inside, fresh)) >= 295
+    assert all(kernel_type(spec) == of_type and LIMITS.hold(spec) for spec in ends)
+    # Those at most ends come first.
+    assert draw_ends(of_type, 2, np.random.default_rng(0), LIMITS) == ends[:2]
+    assert draw_ends(of_type, 0, np.random.default_rng(0), LIMITS) == []
+
+
+def test_where_nothing_can_be_drawn_there_are_no_ends() -> None:
+    assert draw_ends("relu", 5, np.random.default_rng(0), Limits(numbers=1)) == []
 
 
 def test_every_type_is_a_block_that_can_be_built() -> None:
