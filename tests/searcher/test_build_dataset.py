@@ -180,16 +180,14 @@ def in_own_numbers(precision: str) -> Program:
     return agent_program(lambda name: known_ms(name.replace(f"-{precision}", "-fp32")), key=key)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_kernels_of_other_numbers_are_files_of_those(tmp_path: Path, precision: str) -> None:
+def test_kernels_of_int8_are_files_of_that(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
-    settings = [replace(QUICK, precision=precision)]
+    settings = [replace(QUICK, precision="int8")]
     wanted = request(path, types=("pointwise", "relu", "fully_connected"), points=8, settings=settings)
-    card = build(wanted, in_own_numbers(precision))
+    card = build(wanted, in_own_numbers("int8"))
     rows = read_dataset(path)
-    types = {"pointwise", "fully_connected"} if precision == "int8" else set(wanted.types)
-    assert Counter(one.kernel_type for one in rows) == dict.fromkeys(types, 8)
-    assert {(one.spec.dtype, one.key.precision) for one in rows} == {(precision, precision)}
+    assert Counter(one.kernel_type for one in rows) == {"pointwise": 8, "fully_connected": 8}
+    assert {(one.spec.dtype, one.key.precision) for one in rows} == {("int8", "int8")}
     assert (card.conditions[0].calibration or "").startswith("standard normal numbers")
     # Every kernel is a file of its own.
     assert len({one.model_sha256 for one in rows}) == len(rows)
