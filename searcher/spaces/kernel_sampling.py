@@ -27,7 +27,7 @@ Choice = TypeVar("Choice")
 
 # What one point of the unit cube settles, a dimension each.
 _DIMENSIONS = (
-    *("height", "width", "channels", "outputs", "window", "activation", "groups", "inputs", "rounding", "operation"),
+    *("height", "width", "channels", "outputs", "window", "activation", "groups", "inputs", "rounding"),
     "expansion",
 )
 _SQUARE_SHARE = 0.6
@@ -60,7 +60,7 @@ def draw_kernels(
     domain = domain_of(of_type)
     drawn: dict[str, BlockSpec] = {}
     for shape in domain.always[:count]:
-        spec = BlockSpec(domain.operations[0], (shape,), shape[1])
+        spec = BlockSpec(domain.operation, (shape,), shape[1])
         if spec.key not in known:
             drawn[spec.key] = spec
     in_vain = 0
@@ -197,11 +197,10 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
         hidden = max(1, round(channels * (low + point["expansion"] * (high - low))))
     if min(height, width) + 2 * padding < kernel:
         return None
-    operation = _chosen(domain.operations, point["operation"])
     spec = BlockSpec(
-        operation,
+        domain.operation,
         ((1, channels, height, width),),
-        inputs * channels if operation == "concat" else outputs,
+        inputs * channels if domain.operation == "concat" else outputs,
         kernel,
         stride,
         padding,
