@@ -27,9 +27,7 @@ _USUAL = ", ".join(DEFAULT_TYPES)
 
 def command(
     out: Annotated[Path, typer.Option(help="FILE.csv or FILE.parquet; one that is there is gone on with.")],
-    types: Annotated[
-        str, typer.Option(help=f"Of {', '.join(DOMAINS)}; unless given {_USUAL}.")
-    ] = "",
+    types: Annotated[str, typer.Option(help=f"Of {', '.join(DOMAINS)}; unless given {_USUAL}.")] = "",
     points: Annotated[int, typer.Option(help="Kernels of each type.")] = DEFAULT_POINTS,
     target_pct: Annotated[
         float | None, typer.Option(help="A type is done when fresh random kernels are predicted so well, on average.")
