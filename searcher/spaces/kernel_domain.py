@@ -39,6 +39,7 @@ class Domain:
         depthwise: whether every channel is a group of its own.
         inputs: least and largest number of inputs.
         pixels: whether half of the second inputs have one pixel a channel, which is repeated.
+        columns: whether half of the images are one pixel wide.
         always: shapes that are drawn before all others.
         expansions: least and largest quotient of hidden channels and channels; None where there are none.
     """
@@ -53,6 +54,7 @@ class Domain:
     depthwise: bool = False
     inputs: Range = (1, 1)
     pixels: bool = False
+    columns: bool = False
     always: tuple[Shape, ...] = ()
     expansions: Range | None = None
 
@@ -105,6 +107,8 @@ DOMAINS: Mapping[str, Domain] = {
     "concat": Domain("concat", channels=(4, 512), inputs=(2, 5)),
     "batch_norm": Domain("batch_norm"),
     "softmax": Domain("softmax", sides=_PIXEL, channels=(2, 4096)),
+    # Of a slice along rows all that lies before them counts as channels, and a row has one pixel.
+    "slice": Domain("slice", channels=(4, 8192), windows=((2, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0)), columns=True),
     "transpose": Domain("transpose", channels=(8, 2048), groups=(2, 3, 4, 8)),
     # Inside a graph nothing is moved: those views are the view of a single number.
     "view": Domain("view", sides=(1, 256), channels=(1, 2048), always=((1, 1, 1, 1),)),

@@ -122,8 +122,9 @@ def draw_near(spec: BlockSpec, generator: np.random.Generator, limits: Limits) -
         factors[1] = factors[0]
     if spec.output_channels == channels and generator.random() < 0.5:
         factors[3] = factors[2]
-    flat = height == width == 1
-    sides = (1, 1) if flat else (_scaled(height, factors[0]), _scaled(width, factors[1]))
+    sides = tuple(
+        side if side == 1 else _scaled(side, one) for side, one in zip((height, width), factors, strict=False)
+    )
     try:
         near = _resized(spec, sides, _scaled(channels, factors[2]), _scaled(spec.output_channels, factors[3]))
         if spec.hidden_channels is not None:
@@ -179,6 +180,8 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     kernel, stride, padding = _chosen(domain.windows, point["window"])
     height = _log_uniform(domain.sides, point["height"])
     width = _width(height, domain.sides, point["width"])
+    if domain.columns and point["expansion"] < 0.5:
+        width = 1
     round_channels, round_outputs = point["rounding"] < 0.7, not 0.5 <= point["rounding"] < 0.85
     channels = _channels(domain.channels, point["channels"], round_channels)
     outputs = channels
@@ -195,8 +198,6 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     if domain.expansions is not None:
         low, high = domain.expansions
         hidden = max(1, round(channels * (low + point["expansion"] * (high - low))))
-    if min(height, width) + 2 * padding < kernel:
-        return None
     spec = BlockSpec(
         domain.operation,
         ((1, channels, height, width),),
@@ -208,7 +209,7 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
         _chosen(domain.activations, point["activation"]),
         hidden_channels=hidden,
     )
-    if kernel_type(spec) != of_type:
+    if kernel_type(spec) != of_type or min(output_size(spec)) < 1:
         return None
     return _with_inputs(spec, inputs, domain.pixels and point["expansion"] < 0.5)
 
@@ -265,3 +266,8 @@ def _channels(bounds: Range, at: float, rounded: bool) -> int:
 def _scaled(size: int, factor: float) -> int:
     scaled = max(1, round(size * factor))
     return round(scaled / _ROUND) * _ROUND if size % _ROUND == 0 and scaled >= _ROUND else scaled
+
+
+def _stretched(side: int, factor: float) -> int:
+    """Return a side times a factor; one pixel is a form, not a size: a row of a slice, the image of a linear layer."""
+    return 1 if side == 1 else _scaled(side, factor)
