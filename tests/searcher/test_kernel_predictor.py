@@ -119,16 +119,19 @@ def test_work_that_no_trained_kernel_had_is_refused() -> None:
     assert model.estimates([replace(odd, output_channels=24)])[0].latency_ms > 0
 
 
-def test_one_seed_gives_one_model_whatever_the_order_of_the_rows() -> None:
-    kernels = measured(drawn("relu", 30, 5), 5)
+def test_one_seed_gives_one_model_whatever_the_order_of_the_rows_and_confidence_only_widens() -> None:
+    kernels = measured(drawn("relu", 24, 5), 5)
     first, second = (next(train_types(some, 0.8, seed=3)) for some in (kernels, kernels[::-1]))
     assert first == second
+    narrow = next(train_types(kernels, 0.5, seed=3)).model
     assert first.model is not None
-    assert first.model != fit_kernel_model(sorted(kernels, key=lambda one: one.spec.key), 0.8, seed=4)
+    assert narrow is not None
+    assert narrow.reach < first.model.reach
+    assert replace(narrow, reach=first.model.reach) == first.model
 
 
 def test_disturbed_measurements_spoil_nothing() -> None:
-    kernels = measured(drawn("pointwise", 70, 6), 6)
+    kernels = measured(drawn("pointwise", 50, 6), 6)
     disturbed = [
         replace(one, latency_ms=3 * one.latency_ms) if index % 15 == 0 else one for index, one in enumerate(kernels)
     ]
@@ -162,12 +165,6 @@ def test_too_few_kernels_and_impossible_confidences_are_refused() -> None:
         list(train_types(kernels, 1.0, seed=0))
 
 
-def test_wider_intervals_for_more_confidence() -> None:
-    kernels = measured(drawn("relu", 30, 9), 9)
-    reaches = [fit_kernel_model(kernels, confidence, seed=0).reach for confidence in (0.5, 0.9)]
-    assert reaches[0] < reaches[1]
-
-
 def test_a_file_read_back_says_the_same_to_the_last_bit(file: PredictorFile, tmp_path: Path) -> None:
     path, again = tmp_path / "p.json", tmp_path / "again.json"
     PREDICTOR_DOCUMENT.save(file, path)
@@ -177,14 +174,6 @@ def test_a_file_read_back_says_the_same_to_the_last_bit(file: PredictorFile, tmp
     assert read.estimates(specs) == KernelPredictor(file).estimates(specs)
     PREDICTOR_DOCUMENT.save(read.file, again)
     assert again.read_bytes() == path.read_bytes()
-
-
-def _broken_tree(plain: dict[str, Any]) -> None:
-    for model in plain["kernels"].values():
-        if model["trees"] is not None:
-            model["trees"]["trees"][0]["left"][0] = 0
-            return
-    raise AssertionError("no model has trees")
 
 
 def _set(place: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -226,17 +215,16 @@ def test_corrupted_files_are_refused(
     assert part in str(refused.value)
 
 
-def test_a_tree_that_leads_back_is_refused(tmp_path: Path) -> None:
-    model = replace_form(fit_kernel_model(measured(drawn("relu", 30, 8), 8), 0.8, seed=0))
-    plain = json.loads(PREDICTOR_DOCUMENT.text(file_of({"relu": model}, {}, [])))
-    _broken_tree(plain)
+def test_a_tree_that_leads_back_is_refused(file: PredictorFile, tmp_path: Path) -> None:
+    plain = json.loads(PREDICTOR_DOCUMENT.text(file_of({"relu": with_a_stump(file.kernels["relu"])}, {}, [])))
+    plain["kernels"]["relu"]["trees"]["trees"][0]["left"][0] = 0
     path = tmp_path / "p.json"
     path.write_text(json.dumps(plain), encoding="utf-8")
     with pytest.raises(BadInputError, match="the node 0 of a tree leads to itself, back or nowhere"):
         KernelPredictor.load(path)
 
 
-def replace_form(model: KernelModel) -> KernelModel:
+def with_a_stump(model: KernelModel) -> KernelModel:
     """The model with one stump as its trees."""
     stump = Tree((0, LEAF, LEAF), (3.0, 0.0, 0.0), (1, LEAF, LEAF), (2, LEAF, LEAF), (0.0, -0.1, 0.1))
     return replace(model, form="trees", smooth=None, trees=Trees(0.0, (stump,)))
