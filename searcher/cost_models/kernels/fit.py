@@ -202,10 +202,13 @@ def _fitted(sample: _Sample, seed: int) -> _Parts:
     if sample.features.shape[1] == 0:
         return _Parts(prices_ms, None, None)
     left = log_own(sample.own_ms, sample.start_ms) - sample.baseline(prices_ms)
-    smooth = None
+    smooth, variances = None, sample.noise**2
     if len(left) <= _MOST_SMOOTH:
-        smooth = fit_smooth(sample.features, left, sample.noise**2, np.random.default_rng(seed))
-    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, deviations**-2, seed))
+        smooth = fit_smooth(sample.features, left, variances, np.random.default_rng(seed))
+        # Trees believe contradicted points no more than the smooth function does.
+        variances = np.array(smooth.disturbances)
+    weights = _COMMON_NOISE**2 / (_COMMON_NOISE**2 + variances)
+    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, weights, seed))
 
 
 def _parts_of(groups: Sequence[str], generator: np.random.Generator) -> NDArray[np.int64]:
