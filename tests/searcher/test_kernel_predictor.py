@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from searcher.cost_models.kernels import fit
 from searcher.cost_models.kernels.fit import FEWEST_KERNELS, fit_kernel_model
 from searcher.cost_models.kernels.judging import judge_predictor
 from searcher.cost_models.kernels.kernel_model import KernelModel, UnknownKernelError
@@ -150,6 +151,22 @@ def test_noise_may_make_tiny_kernels_negative_and_no_estimate_is() -> None:
     assert min(kernel.own_ms for kernel in kernels) < 0
     for told in fit_kernel_model(kernels, 0.8, seed=0).estimates(specs):
         assert 0 < told.interval_ms[0] <= told.latency_ms <= told.interval_ms[1] < 0.1 * CALL_MS
+
+
+def test_too_many_points_for_a_smooth_function_leave_trees_and_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "_MOST_SMOOTH", 10)
+    model = fit_kernel_model(measured(drawn("relu", 30, 8), 8), 0.8, seed=0)
+    assert model.judged.mean_log_error.keys() == {"baseline", "trees"}
+    assert model.smooth is None
+
+
+def test_kernels_without_any_difference_but_their_names_have_the_baseline_alone() -> None:
+    kernels = [replace(one, group=str(index)) for index, one in enumerate(measured([KNOWN] * 24, 0))]
+    model = fit_kernel_model(kernels, 0.8, seed=0)
+    assert (model.form, model.features) == ("baseline", ())
+    told = model.estimates([KNOWN])[0]
+    assert told.latency_ms == pytest.approx(true_ms(KNOWN), rel=0.02)
+    assert told.interval_ms[1] < 1.1 * told.latency_ms
 
 
 def test_too_few_kernels_and_impossible_confidences_are_refused() -> None:
