@@ -22,11 +22,12 @@ from searcher.workflows.build_dataset import DEFAULT_POINTS, DatasetRequest, bui
 # A kernel more tells a model more than a round more of one that is known to some percent.
 _ROUNDS, _SAMPLES, _PRECISION_PCT = 8, 7, 3.0
 _MOST_FACTOR = 1000.0
+_USUAL = ", ".join(DEFAULT_TYPES)
 
 
 def command(
     out: Annotated[Path, typer.Option(help="FILE.csv or FILE.parquet; one that is there is gone on with.")],
-    types: Annotated[str, typer.Option(help=f"Of {', '.join(DOMAINS)}; all but mbconv unless given.")] = "",
+    types: Annotated[str, typer.Option(help=f"Of {', '.join(DOMAINS)}; unless given {_USUAL}.")] = "",
     points: Annotated[int, typer.Option(help="Kernels of each type.")] = DEFAULT_POINTS,
     target_pct: Annotated[
         float | None, typer.Option(help="A type is done when fresh random kernels are predicted so well, on average.")

@@ -11,13 +11,14 @@ import numpy as np
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernel_domain import Limits
-from searcher.spaces.kernel_sampling import draw_kernels, draw_near
-from searcher.tables.dataset import NEAR_ERROR, RANDOM, SPACE
+from searcher.spaces.kernel_sampling import draw_ends, draw_kernels, draw_near
+from searcher.tables.dataset import ENDS, NEAR_ERROR, RANDOM, SPACE
 
 # Most points stay random, so that they tell of the domain.
 RANDOM_SHARE = 0.6
 # Of those near kernels of a space, so many are these kernels themselves, as long as there are new ones.
 _EXACT_SHARE = 0.5
+_ENDS_SHARE = 0.25
 # No type is left alone because its last errors were small by luck: of an even share it gets so much at least.
 _LEAST_SHARE = 0.25
 # One accident, a kernel ten times off, must not draw all points.
@@ -84,11 +85,13 @@ def draw_round(
     known: Set[str],
     regions: Sequence[Region] = (),
     of_space: Sequence[BlockSpec] = (),
+    *,
+    ends: bool = False,
 ) -> list[DrawnKernel]:
     """Draw the kernels of one type for one round.
 
     Most are random; the rest lie near kernels whose predictions were wrong, in proportion to their errors, and at or
-    near kernels of a space. Where these give too few, random ones take their place.
+    near kernels of a space. Where these give too few, random ones take their place. Those of extreme sizes are few.
 
     Args:
         of_type: type of the kernels.
@@ -98,12 +101,16 @@ def draw_round(
         known: keys of kernels that are there already.
         regions: kernels whose errors are known; none in the first round.
         of_space: kernels of a search space.
+        ends: whether to draw kernels of extreme sizes, too.
     """
     taken = set(known)
     special = count - math.ceil(RANDOM_SHARE * count)
     near_space = special // 2 if of_space else 0
     near_errors = special - near_space if regions else 0
-    drawn = [DrawnKernel(spec, NEAR_ERROR) for spec in _near_errors(regions, near_errors, generator, limits, taken)]
+    extreme = draw_ends(of_type, int(_ENDS_SHARE * count), generator, limits) if ends else []
+    drawn = [DrawnKernel(spec, ENDS) for spec in extreme if spec.key not in taken]
+    taken.update(one.spec.key for one in drawn)
+    drawn += [DrawnKernel(spec, NEAR_ERROR) for spec in _near_errors(regions, near_errors, generator, limits, taken)]
     drawn += [DrawnKernel(spec, SPACE) for spec in _near_space(of_space, near_space, generator, limits, taken)]
     randoms = draw_kernels(of_type, count - len(drawn), generator, limits, taken)
     return [*(DrawnKernel(spec, RANDOM) for spec in randoms), *drawn]

@@ -63,16 +63,22 @@ class Rounds:
         for name, count in self._counts(of_types, judged).items():
             known = {row.spec.in_dtype(FP32).key for row in of_types[name]}
             regions, near = _regions(judged[name]), self.near.get(name, ())
-            kernels = draw_round(name, count, generator, self.limits, known, regions, near) if count else []
+            ends = len(of_types[name]) < self._first
+            kernels = draw_round(name, count, generator, self.limits, known, regions, near, ends=ends) if count else []
             named = [replace(one, spec=one.spec.in_dtype(self.dtype)) for one in kernels]
             drawn += _predicted(named, of_types[name], generator)
         return drawn
+
+    @property
+    def _first(self) -> int:
+        """How many kernels of a type there are before anything is predicted: random ones, and those at the ends."""
+        return min(max(FEWEST_POINTS, -(-self.points // _PARTS)), self.points)
 
     def _counts(
         self, of_types: Mapping[str, Sequence[KernelRow]], judged: Mapping[str, Sequence[KernelRow]]
     ) -> dict[str, int]:
         """Return how many kernels of each type the next round draws."""
-        first = min(max(FEWEST_POINTS, -(-self.points // _PARTS)), self.points)
+        first = self._first
         errors_pct = {name: mean_error_pct(_regions(rows, RANDOM)) for name, rows in judged.items() if rows}
         begun, room = {}, {}
         for name, rows in of_types.items():

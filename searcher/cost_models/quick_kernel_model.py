@@ -18,7 +18,7 @@ from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernels import FEATURES, kernel_features
 
 FEWEST_POINTS = 8
-_TREES = 100
+_TREES = 60
 _RIDGE = 1.0
 
 

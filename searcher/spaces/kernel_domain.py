@@ -28,7 +28,7 @@ class Domain:
     """What kernels of one type are drawn from.
 
     Attributes:
-        operations: of block.py, equally often.
+        operation: of block.py.
         sides: least and largest height and width of an input.
         channels: least and largest channels of an input.
         outputs: least and largest channels of the output; None where the input settles them.
@@ -39,11 +39,12 @@ class Domain:
         depthwise: whether every channel is a group of its own.
         inputs: least and largest number of inputs.
         pixels: whether half of the second inputs have one pixel a channel, which is repeated.
+        columns: whether half of the images are one pixel wide.
         always: shapes that are drawn before all others.
         expansions: least and largest quotient of hidden channels and channels; None where there are none.
     """
 
-    operations: tuple[str, ...]
+    operation: str
     sides: Range = _SIDES
     channels: Range = _CHANNELS
     outputs: Range | None = None
@@ -53,11 +54,12 @@ class Domain:
     depthwise: bool = False
     inputs: Range = (1, 1)
     pixels: bool = False
+    columns: bool = False
     always: tuple[Shape, ...] = ()
     expansions: Range | None = None
 
 
-_CONVOLVING = ("conv_bn",)
+_CONVOLVING = "conv_bn"
 _FUSED = (None, None, "relu", "relu", "relu6")
 _POOLS = ((2, 2, 0), (3, 1, 1), (3, 2, 1))
 _POINT, _POINT_OF_TWO = (1, 1, 0), (1, 2, 0)
@@ -88,29 +90,31 @@ DOMAINS: Mapping[str, Domain] = {
         groups=(2, 4, 8, 16, 32),
     ),
     "dilated_conv_bn": Domain(
-        ("dilated_conv_bn",), windows=((3, 1, 2), (3, 2, 2), (5, 1, 4), (5, 2, 4)), activations=_FUSED, depthwise=True
+        "dilated_conv_bn", windows=((3, 1, 2), (3, 2, 2), (5, 1, 4), (5, 2, 4)), activations=_FUSED, depthwise=True
     ),
     "fully_connected": Domain(
-        ("fully_connected",),
+        "fully_connected",
         sides=_PIXEL,
         channels=(8, 4096),
         outputs=(2, 4096),
         activations=(None, None, None, "relu"),
     ),
-    "max_pool": Domain(("max_pool",), windows=_POOLS),
-    "avg_pool": Domain(("avg_pool",), windows=_POOLS),
-    "global_avg_pool": Domain(("global_avg_pool",), sides=(2, 64)),
-    "add": Domain(("add",), inputs=(2, 2)),
-    "mul": Domain(("mul",), inputs=(2, 2), pixels=True),
-    "concat": Domain(("concat",), channels=(4, 512), inputs=(2, 5)),
-    "batch_norm": Domain(("batch_norm",)),
-    "softmax": Domain(("softmax",), sides=_PIXEL, channels=(2, 4096)),
-    "transpose": Domain(("transpose",), channels=(8, 2048), groups=(2, 3, 4, 8)),
+    "max_pool": Domain("max_pool", windows=_POOLS),
+    "avg_pool": Domain("avg_pool", windows=_POOLS),
+    "global_avg_pool": Domain("global_avg_pool", sides=(2, 64)),
+    "add": Domain("add", inputs=(2, 2)),
+    "mul": Domain("mul", inputs=(2, 2), pixels=True),
+    "concat": Domain("concat", channels=(4, 512), inputs=(2, 5)),
+    "batch_norm": Domain("batch_norm"),
+    "softmax": Domain("softmax", sides=_PIXEL, channels=(2, 4096)),
+    # Of a slice along rows all that lies before them counts as channels, and a row has one pixel.
+    "slice": Domain("slice", channels=(4, 8192), windows=((2, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0)), columns=True),
+    "transpose": Domain("transpose", channels=(8, 2048), groups=(2, 3, 4, 8)),
     # Inside a graph nothing is moved: those views are the view of a single number.
-    "view": Domain(("view",), sides=(1, 256), channels=(1, 2048), always=((1, 1, 1, 1),)),
-    **{name: Domain((name,)) for name in ACTIVATIONS if name != "hard_swish"},
+    "view": Domain("view", sides=(1, 256), channels=(1, 2048), always=((1, 1, 1, 1),)),
+    **{name: Domain(name) for name in ACTIVATIONS if name != "hard_swish"},
     "mbconv": Domain(
-        ("mbconv",),
+        "mbconv",
         channels=(8, 384),
         outputs=(8, 384),
         windows=(_SMALL, _SMALL_OF_TWO, _MIDDLE, _MIDDLE_OF_TWO),

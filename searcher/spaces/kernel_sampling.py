@@ -7,6 +7,7 @@ is left out, which keeps both.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
@@ -18,7 +19,7 @@ from scipy.stats import qmc
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernel_domain import Domain, Limits, Range, domain_of
-from searcher.spaces.kernels import kernel_type, output_size
+from searcher.spaces.kernels import kernel_features, kernel_type, output_size
 from searcher.spaces.kernels_inside import kernels_inside
 from searcher.spaces.space import SearchSpace
 
@@ -26,7 +27,7 @@ Choice = TypeVar("Choice")
 
 # What one point of the unit cube settles, a dimension each.
 _DIMENSIONS = (
-    *("height", "width", "channels", "outputs", "window", "activation", "groups", "inputs", "rounding", "operation"),
+    *("height", "width", "channels", "outputs", "window", "activation", "groups", "inputs", "rounding"),
     "expansion",
 )
 _SQUARE_SHARE = 0.6
@@ -38,6 +39,7 @@ _BATCH = 256
 # Kernels that are too large, or there already, are drawn in vain; a domain that is used up is told as that.
 _MOST_IN_VAIN = 20_000
 _NEAR_SPREAD = 0.25
+_POOL = 3000
 
 
 def draw_kernels(
@@ -58,21 +60,49 @@ def draw_kernels(
     domain = domain_of(of_type)
     drawn: dict[str, BlockSpec] = {}
     for shape in domain.always[:count]:
-        spec = BlockSpec(domain.operations[0], (shape,), shape[1])
+        spec = BlockSpec(domain.operation, (shape,), shape[1])
         if spec.key not in known:
             drawn[spec.key] = spec
     in_vain = 0
-    for point in _points(generator):
+    for kernel in _kernels(of_type, domain, generator, limits):
         if len(drawn) == count:
             break
-        kernel = _kernel_at(of_type, domain, point)
-        if kernel is None or kernel.key in known or kernel.key in drawn or not limits.hold(kernel):
+        if kernel is None or kernel.key in known or kernel.key in drawn:
             in_vain += 1
             if in_vain > _MOST_IN_VAIN:
                 raise BadInputError(f"there are hardly more than {len(drawn)} new kernels of {of_type} in these limits")
             continue
         drawn[kernel.key] = kernel
     return list(drawn.values())
+
+
+def draw_ends(of_type: str, most: int, generator: np.random.Generator, limits: Limits) -> list[BlockSpec]:
+    """Draw few kernels of a type that together have the least and the largest value of every feature.
+
+    What follows from several sizes, such as multiply-accumulates, is seldom extreme in a few hundred random kernels,
+    and a model answers for nothing beyond what it was fitted to. The values are the extreme ones of a large random
+    pool.
+
+    Args:
+        of_type: one of DOMAINS.
+        most: how many at most; those of the most extreme values come first.
+        generator: draws the pool.
+        limits: the most that one may be.
+    """
+    drawn = itertools.islice(_kernels(of_type, domain_of(of_type), generator, limits), _POOL)
+    pool = list(dict.fromkeys(filter(None, drawn)))
+    if not pool:
+        return []
+    features = np.array([list(kernel_features(kernel).values()) for kernel in pool], dtype=np.float64)
+    features = features[:, np.ptp(features, axis=0) > 0]
+    ends = np.hstack([features == extreme(features, axis=0) for extreme in (np.min, np.max)])
+    chosen: list[BlockSpec] = []
+    # Greedily, as sets are covered: the kernel at the most ends that no chosen one is at.
+    while len(chosen) < most and ends.any():
+        best = int(ends.sum(axis=1).argmax())
+        chosen.append(pool[best])
+        ends = ends[:, ~ends[best]]
+    return chosen
 
 
 def draw_near(spec: BlockSpec, generator: np.random.Generator, limits: Limits) -> BlockSpec | None:
@@ -92,8 +122,9 @@ def draw_near(spec: BlockSpec, generator: np.random.Generator, limits: Limits) -
         factors[1] = factors[0]
     if spec.output_channels == channels and generator.random() < 0.5:
         factors[3] = factors[2]
-    flat = height == width == 1
-    sides = (1, 1) if flat else (_scaled(height, factors[0]), _scaled(width, factors[1]))
+    sides = tuple(
+        side if side == 1 else _scaled(side, one) for side, one in zip((height, width), factors, strict=False)
+    )
     try:
         near = _resized(spec, sides, _scaled(channels, factors[2]), _scaled(spec.output_channels, factors[3]))
         if spec.hidden_channels is not None:
@@ -128,6 +159,15 @@ def _is_drawn(of_type: str) -> bool:
     return True
 
 
+def _kernels(
+    of_type: str, domain: Domain, generator: np.random.Generator, limits: Limits
+) -> Iterator[BlockSpec | None]:
+    """Yield random kernels without end, None where a point stands for none within the limits."""
+    for point in _points(generator):
+        kernel = _kernel_at(of_type, domain, point)
+        yield kernel if kernel is not None and limits.hold(kernel) else None
+
+
 def _points(generator: np.random.Generator) -> Iterator[Mapping[str, float]]:
     sequence = qmc.Halton(len(_DIMENSIONS), scramble=True, seed=generator)
     while True:
@@ -140,6 +180,8 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     kernel, stride, padding = _chosen(domain.windows, point["window"])
     height = _log_uniform(domain.sides, point["height"])
     width = _width(height, domain.sides, point["width"])
+    if domain.columns and point["expansion"] < 0.5:
+        width = 1
     round_channels, round_outputs = point["rounding"] < 0.7, not 0.5 <= point["rounding"] < 0.85
     channels = _channels(domain.channels, point["channels"], round_channels)
     outputs = channels
@@ -156,13 +198,10 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     if domain.expansions is not None:
         low, high = domain.expansions
         hidden = max(1, round(channels * (low + point["expansion"] * (high - low))))
-    if min(height, width) + 2 * padding < kernel:
-        return None
-    operation = _chosen(domain.operations, point["operation"])
     spec = BlockSpec(
-        operation,
+        domain.operation,
         ((1, channels, height, width),),
-        inputs * channels if operation == "concat" else outputs,
+        inputs * channels if domain.operation == "concat" else outputs,
         kernel,
         stride,
         padding,
@@ -170,7 +209,7 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
         _chosen(domain.activations, point["activation"]),
         hidden_channels=hidden,
     )
-    if kernel_type(spec) != of_type:
+    if kernel_type(spec) != of_type or min(output_size(spec)) < 1:
         return None
     return _with_inputs(spec, inputs, domain.pixels and point["expansion"] < 0.5)
 
@@ -227,3 +266,8 @@ def _channels(bounds: Range, at: float, rounded: bool) -> int:
 def _scaled(size: int, factor: float) -> int:
     scaled = max(1, round(size * factor))
     return round(scaled / _ROUND) * _ROUND if size % _ROUND == 0 and scaled >= _ROUND else scaled
+
+
+def _stretched(side: int, factor: float) -> int:
+    """Return a side times a factor; one pixel is a form, not a size: a row of a slice, the image of a linear layer."""
+    return 1 if side == 1 else _scaled(side, factor)

@@ -24,8 +24,8 @@ from searcher.spaces.kernels import FEATURES, kernel_features, kernel_type
 from searcher.tables.dataset_groups import groups_of
 
 SCHEMA_VERSION = 1
-RANDOM, NEAR_ERROR, SPACE, OPERATORS = "random", "near_error", "space", "operators"
-ORIGINS = (RANDOM, NEAR_ERROR, SPACE, OPERATORS)
+RANDOM, ENDS, NEAR_ERROR, SPACE, OPERATORS = "random", "ends", "near_error", "space", "operators"
+ORIGINS = (RANDOM, ENDS, NEAR_ERROR, SPACE, OPERATORS)
 
 _KEY_COLUMNS = tuple(field.name for field in dataclasses.fields(TableKey))
 _ENDS = ("interval_low_ms", "interval_high_ms")
@@ -53,8 +53,9 @@ class KernelRow:
         converged: whether the interval is as narrow as the job asked.
         operations: operators of the graph as the runtime optimised it.
         model_sha256: hash of the model file that was measured.
-        origin: why it is there, one of ORIGINS: drawn over the whole domain; drawn near a kernel whose prediction was
-            wrong; drawn at or near a kernel of a search space; or estimated from a whole model's operators.
+        origin: why it is there, one of ORIGINS: drawn over the whole domain; chosen for an extreme size; drawn near a
+            kernel whose prediction was wrong; drawn at or near a kernel of a search space; or estimated from a whole
+            model's operators.
         drawing_round: in which round of a build it was drawn, from 0.
         predicted_ms: what a model fitted to all earlier rounds told of `latency_ms` before it was measured; None in the
             first round, and for estimates.

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ class DatasetRequest:
     types: tuple[str, ...] = DEFAULT_TYPES
     points: int = DEFAULT_POINTS
     seed: int = 0
-    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    limits: Limits = field(default_factory=Limits)
     target_pct: float | None = None
     space: SearchSpace | None = None
     budget_s: float | None = None

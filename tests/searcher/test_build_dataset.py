@@ -20,7 +20,7 @@ from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.tables.dataset import RANDOM, SPACE
+from searcher.tables.dataset import ENDS, RANDOM, SPACE
 from searcher.tables.dataset_card import CARD_DOCUMENT, DatasetCard, card_path
 from searcher.tables.dataset_file import read_dataset
 from searcher.tables.journal import JournalInUseError
@@ -56,7 +56,7 @@ def test_rows_and_card_tell_what_was_measured(tmp_path: Path) -> None:
     assert {(one.call_ms, one.rounds, one.key, one.sentinel_ms) for one in rows} == {(CALL_MS, 6, KEY, 0.08)}
     # The first round cannot predict, the second one does.
     assert Counter((one.drawing_round, one.predicted_ms is None) for one in rows) == {(0, True): 16, (1, False): 4}
-    assert {one.origin for one in rows} == {RANDOM, SPACE}
+    assert {one.origin for one in rows} == {RANDOM, ENDS, SPACE}
     assert CARD_DOCUMENT.load(card_path(path)) == card
     assert (card.rows, card.licence, card.draws[0].points) == (20, None, 10)
     assert sum(count.rows for count in card.counts) == 20
@@ -180,16 +180,14 @@ def in_own_numbers(precision: str) -> Program:
     return agent_program(lambda name: known_ms(name.replace(f"-{precision}", "-fp32")), key=key)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_kernels_of_other_numbers_are_files_of_those(tmp_path: Path, precision: str) -> None:
+def test_kernels_of_int8_are_files_of_that(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
-    settings = [replace(QUICK, precision=precision)]
+    settings = [replace(QUICK, precision="int8")]
     wanted = request(path, types=("pointwise", "relu", "fully_connected"), points=8, settings=settings)
-    card = build(wanted, in_own_numbers(precision))
+    card = build(wanted, in_own_numbers("int8"))
     rows = read_dataset(path)
-    types = {"pointwise", "fully_connected"} if precision == "int8" else set(wanted.types)
-    assert Counter(one.kernel_type for one in rows) == dict.fromkeys(types, 8)
-    assert {(one.spec.dtype, one.key.precision) for one in rows} == {(precision, precision)}
+    assert Counter(one.kernel_type for one in rows) == {"pointwise": 8, "fully_connected": 8}
+    assert {(one.spec.dtype, one.key.precision) for one in rows} == {("int8", "int8")}
     assert (card.conditions[0].calibration or "").startswith("standard normal numbers")
     # Every kernel is a file of its own.
     assert len({one.model_sha256 for one in rows}) == len(rows)

@@ -118,7 +118,10 @@ def delete_column(rows: list[list[str]]) -> None:
         (set_cell(2, "interval_low_ms", "9"), "line 2: it: an interval goes from a positive low to a high"),
         (set_cell(2, "interval_low_ms", ""), "line 2: interval_ms"),
         (set_cell(2, "confidence", "1.5"), "line 2: it: a confidence lies between 0 and 1"),
-        (set_cell(2, "origin", "elsewhere"), "line 2: it: an origin is one of random, near_error, space, operators"),
+        (
+            set_cell(2, "origin", "elsewhere"),
+            "line 2: it: an origin is one of random, ends, near_error",
+        ),
         (set_cell(2, "predicted_ms", "-1"), "line 2: it: predicted_ms is a positive number"),
         (set_cell(2, "operations", "["), "line 2: "),
         (set_cell(2, "operations", ""), "line 2: operations: "),

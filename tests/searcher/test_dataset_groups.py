@@ -51,7 +51,7 @@ def near_pairs(specs: list[BlockSpec]) -> list[tuple[int, int]]:
     return [(one, other) for one, other in pairs if near_by_definition(specs[one], specs[other])]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(many_kernels(), st.integers(0, 100))
 def test_no_pair_of_near_duplicates_is_ever_split(specs: list[BlockSpec], seed: int) -> None:
     pairs = near_pairs(specs)
@@ -66,7 +66,7 @@ def test_no_pair_of_near_duplicates_is_ever_split(specs: list[BlockSpec], seed: 
         assert all(part[one] == part[other] for one, other in pairs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(many_kernels())
 def test_groups_are_no_larger_than_chains_of_near_duplicates(specs: list[BlockSpec]) -> None:
     groups = groups_of(specs)

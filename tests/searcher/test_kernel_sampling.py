@@ -15,7 +15,7 @@ from searcher.spaces.block import BlockSpec
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, DOMAINS, Limits
-from searcher.spaces.kernel_sampling import draw_kernels, draw_near, kernels_of_space
+from searcher.spaces.kernel_sampling import draw_ends, draw_kernels, draw_near, kernels_of_space
 from searcher.spaces.kernels import kernel_features, kernel_type, output_size
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.kernel_rows import keys_of, pointwise
@@ -40,6 +40,8 @@ OF_NETWORKS = [
     BlockSpec("batch_norm", ((1, 64, 8, 8),), 64),
     BlockSpec("transpose", ((1, 352, 4, 4),), 352, groups=2),
     BlockSpec("view", ((1, 1, 1, 1),), 1),
+    BlockSpec("slice", ((1, 72, 32, 32),), 72, 2),
+    BlockSpec("slice", ((1, 4464, 32, 1),), 4464, 2),
     BlockSpec("mul", ((1, 960, 7, 7), (1, 960, 1, 1)), 960),
     BlockSpec("add", ((1, 64, 56, 56),) * 2, 64),
     BlockSpec("relu", ((1, 16, 32, 32),), 16),
@@ -56,7 +58,8 @@ def test_kernels_are_different_of_their_type_and_within_domain_and_limits(of_typ
         _, channels, height, width = spec.input_shapes[0]
         assert kernel_type(spec) == of_type
         assert LIMITS.hold(spec)
-        assert domain.sides[0] <= min(height, width) <= max(height, width) <= domain.sides[1]
+        assert domain.sides[0] <= height <= domain.sides[1]
+        assert domain.sides[0] <= width <= domain.sides[1] or (domain.columns and width == 1)
         # Channels that are parted are rounded to that.
         slack = spec.groups / 2 if domain.groups else 0
         assert domain.channels[0] - slack <= channels <= domain.channels[1] + slack
@@ -67,7 +70,7 @@ def test_kernels_are_different_of_their_type_and_within_domain_and_limits(of_typ
         assert min(output_size(spec)) >= 1
         assert domain.inputs[0] <= len(spec.input_shapes) <= domain.inputs[1]
     shapes = [spec.input_shapes[0] for spec in drawn]
-    assert domain.sides == (1, 1) or 40 < sum(height != width for _, _, height, width in shapes) < 120
+    assert domain.sides == (1, 1) or domain.columns or 40 < sum(height != width for _, _, height, width in shapes) < 120
     assert {channels % 8 == 0 for _, channels, _, _ in shapes} == {True, False}
     assert {spec.kernel for spec in drawn} == {window[0] for window in domain.windows}
     assert {spec.activation for spec in drawn} == set(domain.activations)
@@ -91,6 +94,28 @@ def test_kernels_of_known_networks_lie_inside_of_what_is_drawn(spec: BlockSpec) 
     drawn = [kernel_features(one) for one in draw_kernels(kernel_type(spec), 300, np.random.default_rng(0), LIMITS)]
     for name, value in kernel_features(spec).items():
         assert min(one[name] for one in drawn) <= value <= max(one[name] for one in drawn), name
+
+
+@pytest.mark.parametrize("of_type", ["convolution", "add"])
+def test_few_kernels_at_the_ends_hold_nearly_all_random_ones_between_them(of_type: str) -> None:
+    ends = draw_ends(of_type, 15, np.random.default_rng(0), LIMITS)
+    assert len(set(keys_of(ends))) == len(ends) <= 15
+    known = [kernel_features(spec) for spec in ends]
+
+    def inside(spec: BlockSpec) -> bool:
+        told = kernel_features(spec).items()
+        return all(min(one[name] for one in known) <= value <= max(one[name] for one in known) for name, value in told)
+
+    fresh = draw_kernels(of_type, 300, np.random.default_rng(1), LIMITS)
+    assert sum(map(inside, fresh)) >= 295
+    assert all(kernel_type(spec) == of_type and LIMITS.hold(spec) for spec in ends)
+    # Those at most ends come first.
+    assert draw_ends(of_type, 2, np.random.default_rng(0), LIMITS) == ends[:2]
+    assert draw_ends(of_type, 0, np.random.default_rng(0), LIMITS) == []
+
+
+def test_where_nothing_can_be_drawn_there_are_no_ends() -> None:
+    assert draw_ends("relu", 5, np.random.default_rng(0), Limits(numbers=1)) == []
 
 
 def test_every_type_is_a_block_that_can_be_built() -> None:
@@ -141,7 +166,7 @@ def test_near_a_kernel_lie_kernels_of_its_type_and_window(of_type: str, seed: in
 def test_kernels_of_a_space_are_found_inside_of_its_blocks() -> None:
     nasbench = kernels_of_space(NasBench201(), LIMITS)
     convolving = {"convolution", "pointwise"}
-    head = {"batch_norm", "relu", "global_avg_pool", "fully_connected"}
+    head = {"batch_norm", "relu", "global_avg_pool", "fully_connected", "view"}
     assert set(nasbench) == {*convolving, "avg_pool", "add", *head}
     assert nasbench["fully_connected"] == [BlockSpec("fully_connected", ((1, 64, 1, 1),), 10)]
     stem = BlockSpec("conv_bn", ((1, 3, 32, 32),), 16, 3, 1, 1)
@@ -158,7 +183,7 @@ def test_kernels_of_a_space_are_found_inside_of_its_blocks() -> None:
     darts = kernels_of_space(space_named("darts", classes=None, image_size=None, channels=None), LIMITS)
     assert {(spec.kernel, spec.padding) for spec in darts["depthwise"]} == {(3, 1), (5, 2)}
     assert {(spec.kernel, spec.padding) for spec in darts["dilated_conv_bn"]} == {(3, 2), (5, 4)}
-    assert kernels_of_space(NasBench201(), Limits(numbers=1)) == {}
+    assert kernels_of_space(NasBench201(), Limits(numbers=0.5)) == {}
 
 
 @given(st.sampled_from(tuple(DOMAINS)), st.integers(0, 2**32))
