@@ -125,9 +125,17 @@ class NetworkModel:
             space: with the sizes of the networks that are to be predicted.
 
         Raises:
-            BadInputError: the model is of another space, or of networks of another depth.
+            BadInputError: the model is of another space, or of networks of other sizes.
         """
+        # No file of latencies tells sizes: they are of the networks that the space's own benchmark has.
+        own = NasBench201() if isinstance(space, NasBench201) else FBNet()
+        if space.name == self.space and space.image_shape != own.image_shape:
+            raise BadInputError(f"the model is of networks for images of {own.image_shape[-1]} pixels a side")
         if isinstance(space, NasBench201) and self.cells is not None:
+            if space.channels != NasBench201().channels:
+                raise BadInputError(
+                    f"the model is of networks of {NasBench201().channels} channels, not {space.channels}"
+                )
             if self.export_cells not in (None, space.cells_per_stage):
                 raise BadInputError(
                     f"the model is of networks of {self.export_cells} cells per stage, not {space.cells_per_stage}"

@@ -141,6 +141,8 @@ def completed_table(
             journal_sha256=None,
             versions={**versions, **origin.versions},
             shares=None,
+            # The parts tell what was imported.
+            imported_from=None,
             merged_from=tuple(parts_of(source, measured.keys())) or None,
         )
         table = source.table

@@ -95,14 +95,20 @@ def complete_table(request: CompletionRequest) -> Work[LookupTable]:
     wanted = [one for one in measurable(request.space.all_blocks(), key.precision) if one.key not in known]
     exporter = prepare_exporter(request.space, key.runtime, key.precision, request.data)
     blocks: dict[str, PredictedBlock] = {}
+    refused: dict[str, BadInputError] = {}
     for done, spec in enumerate(wanted, start=1):
         model = exporter.export_block(spec, cache_folder() / "exports")
         try:
             blocks[spec.key] = _predicted(request.predictor.predictor, spec, model)
         except BadInputError as e:
             if not spec.is_part:
-                raise MissingBlockError(f"{spec.key} was not measured, and {predicting.file} refuses it: {e}") from e
+                refused[spec.key] = e
         yield Progress(_STAGE, done, len(wanted))
+    for block, error in refused.items():
+        others = f", and {len(refused) - 1} more blocks" if len(refused) > 1 else ""
+        raise MissingBlockError(
+            f"{block} was not measured, and {predicting.file} refuses it{others}: {error}"
+        ) from error
     versions = {**exporter.versions, "onnxruntime": importlib.metadata.version("onnxruntime")}
     return completed_table(request.space.name, source, predicting, blocks, versions)
 

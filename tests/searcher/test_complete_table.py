@@ -130,7 +130,9 @@ def test_what_a_predictor_refuses_is_missing_with_the_reason(
 ) -> None:
     path = tmp_path / "predictor.json"
     saved_predictor(path, predictor_file([one for one in kernels if one.operation != "relu"]))
-    with pytest.raises(MissingBlockError, match=r"^relu_conv_bn.* refuses it: .* no model of the type relu"):
+    with pytest.raises(
+        MissingBlockError, match=r"^relu_conv_bn.* refuses it, and 2 more blocks: .* no model of the type relu"
+    ):
         completed(path, lacking)
     small = [one for one in kernels if one.input_shapes[0][2] < 32]
     saved_predictor(path, predictor_file(small))
@@ -166,6 +168,23 @@ def test_what_does_not_go_together_is_refused(kernels: list[BlockSpec], lacking:
     saved_predictor(path, predictor_file(kernels, key=replace(KEY, provider="CUDAExecutionProvider")))
     with pytest.raises(MissingBlockError, match="only files of onnxruntime, CPUExecutionProvider, fp32 are cut"):
         completed(path)
+
+
+def test_two_predictors_may_complete_one_table(kernels: list[BlockSpec], lacking: Path, tmp_path: Path) -> None:
+    source, first, second = tmp_path / "source.json", tmp_path / "a" / "p.json", tmp_path / "b" / "p.json"
+    for path, nanoseconds in ((first, 1.0), (second, 2.0)):
+        path.parent.mkdir()
+        saved_predictor(path, predictor_file(kernels, nanoseconds=nanoseconds))
+    found = completed(first, lacking)
+    left = {key: entry for key, entry in found.entries.items() if not key.startswith("add")}
+    TABLE_DOCUMENT.save(replace(found, entries=left), source)
+    again = completed(second, source)
+    by = {again.entries[key].predicted_by for key in again.predicted}
+    assert by == {sha256_of(first), sha256_of(second)} == {*(again.provenance.predictors or {}).values()}
+    assert all(again.entries[block.key] == found.entries[block.key] for block in LACKED)
+    assert [name.partition(" ")[0] for name in again.provenance.predictors or {}] == ["p.json", "p.json"]
+    TABLE_DOCUMENT.save(again, source)
+    assert not validate_table(source).failed
 
 
 def test_entries_are_either_measured_or_predicted() -> None:

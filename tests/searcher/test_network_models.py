@@ -129,6 +129,10 @@ def test_models_are_of_one_space_and_depth(chains: NetworkModel, tmp_path: Path)
     for model, space in ((cells, CHAINS), (chains, CELLS), (chains, DartsSpace())):
         with pytest.raises(BadInputError, match=f"networks of {model.space}, not of {space.name}"):
             model.model(space)
+    with pytest.raises(BadInputError, match="of 16 channels, not 8"):
+        cells.model(NasBench201(cells_per_stage=3, channels=8))
+    with pytest.raises(BadInputError, match="for images of 32 pixels a side"):
+        chains.model(FBNet(image_size=224))
     other = replace(cells_file(0), space="darts")
     with pytest.raises(BadInputError, match="there are models of networks of nasbench201 and fbnet, not of 'darts'"):
         train_network_model(saved(other, tmp_path / "other.json"))
@@ -153,6 +157,17 @@ def test_a_damaged_model_is_refused(field: Sequence[str], value: object, reason:
     place[field[-1]] = value
     with pytest.raises(BadInputError, match=reason):
         NETWORK_MODEL_DOCUMENT.parse(json.dumps(plain), "model.json")
+
+
+def test_a_damaged_file_of_latencies_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "networks.json"
+    plain = NETWORKS_DOCUMENT.dump(cells_file(0))
+    plain["networks"]["a\nname" + 5000 * "!"] = None
+    path.write_text(json.dumps(plain))
+    with pytest.raises(BadInputError, match=r"networks\.a\?name!+: ") as refused:
+        train_network_model(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
 
 
 def test_damaged_prices_of_cells_are_refused(tmp_path: Path) -> None:
