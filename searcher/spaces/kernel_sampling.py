@@ -122,9 +122,7 @@ def draw_near(spec: BlockSpec, generator: np.random.Generator, limits: Limits) -
         factors[1] = factors[0]
     if spec.output_channels == channels and generator.random() < 0.5:
         factors[3] = factors[2]
-    sides = tuple(
-        side if side == 1 else _scaled(side, one) for side, one in zip((height, width), factors, strict=False)
-    )
+    sides = _stretched(height, factors[0]), _stretched(width, factors[1])
     try:
         near = _resized(spec, sides, _scaled(channels, factors[2]), _scaled(spec.output_channels, factors[3]))
         if spec.hidden_channels is not None:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from profiler_agent.records import Measurement, Settings, TableKey
-from searcher.artifacts import ExportedModel
+from profiler_agent.records import Settings, TableKey
 from searcher.cost_models.adaptive_drawing import DrawnKernel
 from searcher.cost_models.dataset_rounds import Rounds, next_round
 from searcher.cost_models.quick_kernel_model import FEWEST_POINTS
-from searcher.devices.answers import JobResult, MeasurementFailedError
+from searcher.devices.answers import MeasurementFailedError
 from searcher.devices.device import Connect, Device, connect
 from searcher.devices.transport import printable
 from searcher.errors import BadInputError
@@ -31,6 +30,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import DatasetCard, Draw
 from searcher.tables.dataset_file import require_dataset_name
+from searcher.workflows.dataset_rows import rows_of_job
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
 from searcher.workflows.measure_networks import run_models
 from searcher.workflows.prepare_device import prepare_device
@@ -42,7 +42,6 @@ _KERNELS_A_JOB = 40
 _LEAST_JOB_S = 1.0
 _TOO_MANY_IN_VAIN = 5
 _DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
-_MS_DIGITS = 6  # down to 1 ns
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,7 @@ class _Campaign:
             job_s = None if left_s is None else max(left_s, _LEAST_JOB_S)
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
             result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
-        rows = _rows(result, models, chosen, drawing_round)
+        rows = rows_of_job(result, models, chosen, drawing_round)
         self.store.note_job(result, device.name, exporter)
         self.store.join(rows)
         for failure in result.failures:
@@ -243,65 +242,6 @@ class _Campaign:
                 f"no kernel of {name} could be measured: {printable(reason)}; --types leaves it out, and what was "
                 f"measured is in {self.store.path}"
             )
-
-
-def _rows(
-    result: JobResult,
-    models: Sequence[ExportedModel],
-    chosen: Sequence[DrawnKernel],
-    drawing_round: int,
-) -> list[KernelRow]:
-    """Return the rows of one job.
-
-    Raises:
-        MeasurementFailedError: the machine did not stay as it was set, or nothing of it could be measured.
-    """
-    # A kernel that a runtime cannot compute is told on the card; the others are as good as before.
-    replace(result, failures=()).require_complete()
-    measurements = {one.block_id: one for one in result.measurements}
-    call = measurements.get(CALL_OVERHEAD.in_dtype(result.hello.key.precision).key)
-    if call is None or len(measurements) == 1:
-        result.require_complete()
-        raise MeasurementFailedError("the device measured nothing, and nobody said why")
-    hashes = {model.name: model.sha256 for model in models}
-    return [
-        _row(measurements[one.spec.key], one, call, result, hashes[one.spec.key], drawing_round)
-        for one in chosen
-        if one.spec.key in measurements
-    ]
-
-
-def _row(
-    measurement: Measurement,
-    drawn: DrawnKernel,
-    call: Measurement,
-    result: JobResult,
-    model_sha256: str,
-    drawing_round: int,
-) -> KernelRow:
-    low, high, confidence = measurement.interval_ms
-    sentinel_ns = result.done.sentinel_ns
-    try:
-        return KernelRow(
-            spec=drawn.spec,
-            key=result.hello.key,
-            latency_ms=round(measurement.median_ms, _MS_DIGITS),
-            call_ms=round(call.median_ms, _MS_DIGITS),
-            interval_ms=(round(low, _MS_DIGITS), round(high, _MS_DIGITS)),
-            confidence=round(confidence, 4),
-            rounds=len(measurement.rounds),
-            samples=measurement.sample_count,
-            converged=measurement.converged(result.hello.settings.target_half_width_pct),
-            operations=measurement.operations,
-            model_sha256=model_sha256,
-            origin=drawn.origin,
-            drawing_round=drawing_round,
-            predicted_ms=None if drawn.predicted_ms is None else round(drawn.predicted_ms, _MS_DIGITS),
-            sentinel_ms=None if sentinel_ns is None else round(sentinel_ns / 1e6, _MS_DIGITS),
-            job=result.hello.job_id,
-        )
-    except ValueError as e:
-        raise MeasurementFailedError(f"the measurement of {drawn.spec.key} cannot be used: {e}") from e
 
 
 def _sentinel_ns(measured: Sequence[KernelRow]) -> float | None:
