@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from searcher.cost_models.kernels import fit
 from searcher.cost_models.kernels.fit import FEWEST_KERNELS, fit_kernel_model
 from searcher.cost_models.kernels.judging import judge_predictor
 from searcher.cost_models.kernels.kernel_model import KernelModel, UnknownKernelError
@@ -76,7 +77,9 @@ def test_estimates_leave_the_call_out(predictor: KernelPredictor) -> None:
 def test_a_network_is_its_call_and_its_kernels_and_errors_of_equal_kernels_add_up(predictor: KernelPredictor) -> None:
     one, other = predictor.estimate(KNOWN), predictor.estimate(replace(KNOWN, activation=None))
     network = predictor.network([KNOWN, replace(KNOWN, activation=None), KNOWN])
-    assert network.kernels == (one, other, one)
+    for told, alone in zip(network.kernels, (one, other, one), strict=True):
+        # Sums of many at once may be rounded in another order.
+        assert (told.latency_ms, *told.interval_ms) == pytest.approx((alone.latency_ms, *alone.interval_ms))
     assert network.latency_ms == pytest.approx(CALL_MS + 2 * one.latency_ms + other.latency_ms)
     assert network.interval_ms[0] == pytest.approx(CALL_MS + 2 * one.interval_ms[0] + other.interval_ms[0])
     assert network.interval_ms[1] == pytest.approx(CALL_MS + 2 * one.interval_ms[1] + other.interval_ms[1])
@@ -119,16 +122,19 @@ def test_work_that_no_trained_kernel_had_is_refused() -> None:
     assert model.estimates([replace(odd, output_channels=24)])[0].latency_ms > 0
 
 
-def test_one_seed_gives_one_model_whatever_the_order_of_the_rows() -> None:
-    kernels = measured(drawn("relu", 30, 5), 5)
+def test_one_seed_gives_one_model_whatever_the_order_of_the_rows_and_confidence_only_widens() -> None:
+    kernels = measured(drawn("relu", 24, 5), 5)
     first, second = (next(train_types(some, 0.8, seed=3)) for some in (kernels, kernels[::-1]))
     assert first == second
+    narrow = next(train_types(kernels, 0.5, seed=3)).model
     assert first.model is not None
-    assert first.model != fit_kernel_model(sorted(kernels, key=lambda one: one.spec.key), 0.8, seed=4)
+    assert narrow is not None
+    assert narrow.reach < first.model.reach
+    assert replace(narrow, reach=first.model.reach) == first.model
 
 
 def test_disturbed_measurements_spoil_nothing() -> None:
-    kernels = measured(drawn("pointwise", 70, 6), 6)
+    kernels = measured(drawn("pointwise", 50, 6), 6)
     disturbed = [
         replace(one, latency_ms=3 * one.latency_ms) if index % 15 == 0 else one for index, one in enumerate(kernels)
     ]
@@ -149,6 +155,22 @@ def test_noise_may_make_tiny_kernels_negative_and_no_estimate_is() -> None:
         assert 0 < told.interval_ms[0] <= told.latency_ms <= told.interval_ms[1] < 0.1 * CALL_MS
 
 
+def test_too_many_points_for_a_smooth_function_leave_trees_and_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "_MOST_SMOOTH", 10)
+    model = fit_kernel_model(measured(drawn("relu", 30, 8), 8), 0.8, seed=0)
+    assert model.judged.mean_log_error.keys() == {"baseline", "trees"}
+    assert model.smooth is None
+
+
+def test_kernels_without_any_difference_but_their_names_have_the_baseline_alone() -> None:
+    kernels = [replace(one, group=str(index)) for index, one in enumerate(measured([KNOWN] * 24, 0))]
+    model = fit_kernel_model(kernels, 0.8, seed=0)
+    assert (model.form, model.features) == ("baseline", ())
+    told = model.estimates([KNOWN])[0]
+    assert told.latency_ms == pytest.approx(true_ms(KNOWN), rel=0.02)
+    assert told.interval_ms[1] < 1.1 * told.latency_ms
+
+
 def test_too_few_kernels_and_impossible_confidences_are_refused() -> None:
     kernels = measured(drawn("relu", 30, 8), 8)
     with pytest.raises(BadInputError, match=f"takes {FEWEST_KERNELS} different kernels, not 19"):
@@ -162,12 +184,6 @@ def test_too_few_kernels_and_impossible_confidences_are_refused() -> None:
         list(train_types(kernels, 1.0, seed=0))
 
 
-def test_wider_intervals_for_more_confidence() -> None:
-    kernels = measured(drawn("relu", 30, 9), 9)
-    reaches = [fit_kernel_model(kernels, confidence, seed=0).reach for confidence in (0.5, 0.9)]
-    assert reaches[0] < reaches[1]
-
-
 def test_a_file_read_back_says_the_same_to_the_last_bit(file: PredictorFile, tmp_path: Path) -> None:
     path, again = tmp_path / "p.json", tmp_path / "again.json"
     PREDICTOR_DOCUMENT.save(file, path)
@@ -177,14 +193,6 @@ def test_a_file_read_back_says_the_same_to_the_last_bit(file: PredictorFile, tmp
     assert read.estimates(specs) == KernelPredictor(file).estimates(specs)
     PREDICTOR_DOCUMENT.save(read.file, again)
     assert again.read_bytes() == path.read_bytes()
-
-
-def _broken_tree(plain: dict[str, Any]) -> None:
-    for model in plain["kernels"].values():
-        if model["trees"] is not None:
-            model["trees"]["trees"][0]["left"][0] = 0
-            return
-    raise AssertionError("no model has trees")
 
 
 def _set(place: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -226,17 +234,16 @@ def test_corrupted_files_are_refused(
     assert part in str(refused.value)
 
 
-def test_a_tree_that_leads_back_is_refused(tmp_path: Path) -> None:
-    model = replace_form(fit_kernel_model(measured(drawn("relu", 30, 8), 8), 0.8, seed=0))
-    plain = json.loads(PREDICTOR_DOCUMENT.text(file_of({"relu": model}, {}, [])))
-    _broken_tree(plain)
+def test_a_tree_that_leads_back_is_refused(file: PredictorFile, tmp_path: Path) -> None:
+    plain = json.loads(PREDICTOR_DOCUMENT.text(file_of({"relu": with_a_stump(file.kernels["relu"])}, {}, [])))
+    plain["kernels"]["relu"]["trees"]["trees"][0]["left"][0] = 0
     path = tmp_path / "p.json"
     path.write_text(json.dumps(plain), encoding="utf-8")
     with pytest.raises(BadInputError, match="the node 0 of a tree leads to itself, back or nowhere"):
         KernelPredictor.load(path)
 
 
-def replace_form(model: KernelModel) -> KernelModel:
+def with_a_stump(model: KernelModel) -> KernelModel:
     """The model with one stump as its trees."""
     stump = Tree((0, LEAF, LEAF), (3.0, 0.0, 0.0), (1, LEAF, LEAF), (2, LEAF, LEAF), (0.0, -0.1, 0.1))
     return replace(model, form="trees", smooth=None, trees=Trees(0.0, (stump,)))

@@ -115,8 +115,8 @@ def test_conditions_that_it_was_not_trained_for_are_refused(searcher: Run, predi
 
 
 def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Path) -> None:
-    one = rows(measured(drawn("relu", 25, 3), 3), HERE)
-    two = rows(measured(drawn("relu", 25, 3), 4), replace(HERE, threads=2))
+    one = rows(measured(drawn("relu", 21, 3), 3), HERE)
+    two = rows(measured(drawn("relu", 21, 3), 4), replace(HERE, threads=2))
     mixed, out = tmp_path / "mixed.csv", tmp_path / "p.json"
     write_dataset([*one, *two], mixed)
     asked = ["predictor", "train", str(mixed), "--out", str(out), "--confidence", "0.8"]
@@ -126,7 +126,7 @@ def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Pat
     assert not out.exists()
     chosen = searcher(*asked, "--where", "threads=2", "--json")
     assert chosen.status == 0, chosen.err
-    assert json.loads(chosen.out)["judged"]["relu"]["points"] == 25
+    assert json.loads(chosen.out)["judged"]["relu"]["points"] == 21
     assert PREDICTOR_DOCUMENT.load(out).key.threads == 2
 
 

@@ -84,7 +84,8 @@ def test_whatever_else_goes_over_its_channels_and_weights_once() -> None:
     linear = terms(BlockSpec("fully_connected", ((1, 30, 1, 1),), 7))
     assert (linear["parameters"], linear["channels"], linear["written"]) == (30 * 7 + 7, 30, 7)
     mean = terms(BlockSpec("global_avg_pool", ((1, 6, 7, 7),), 6))
-    assert (mean["read"], mean["channel_ends"], mean["written"]) == (6 * 49, 6 * 1, 6)
+    assert (mean["read"], mean["channel_ends"], mean["written"], mean["sums_beyond_128"]) == (6 * 49, 6 * 1, 6, 0)
+    assert terms(BlockSpec("global_avg_pool", ((1, 6, 20, 20),), 6))["sums_beyond_128"] == 6 * (400 - 128)
     assert terms(BlockSpec("concat", ((1, 6, 7, 7),) * 3, 18))["inputs"] == 3
 
 

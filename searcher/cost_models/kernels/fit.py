@@ -8,7 +8,7 @@ Statistics 49, 2021) tell what such bounds guarantee: in practice the confidence
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,17 +111,10 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
     sample, names = _sample(rows)
     part_of = _parts_of([row.group for row in rows], np.random.default_rng(seed))
     middles, deviations = _left_out(sample, part_of, seed)
-    latency_ms = sample.own_ms + sample.call_ms
-    errors = {
-        form: np.log(np.maximum(np.exp(middle) - sample.start_ms, 0.0) + sample.call_ms) - np.log(latency_ms)
-        for form, middle in middles.items()
-    }
-    sizes_of_errors = {
-        form: float(np.minimum(np.abs(error), _WORST_LOG_ERROR).mean()) for form, error in errors.items()
-    }
-    form = min(sizes_of_errors, key=lambda one: sizes_of_errors[one])
+    errors = {form: _relative_errors(sample, middle) for form, middle in middles.items()}
+    mean_errors = {form: float(np.minimum(np.abs(error), _WORST_LOG_ERROR).mean()) for form, error in errors.items()}
+    form = min(mean_errors, key=lambda one: mean_errors[one])
     surprises = (log_own(sample.own_ms, sample.start_ms) - middles[form]) / deviations[form]
-    relative = np.abs(np.expm1(errors[form]))
     parts = _fitted(sample, seed)
     return KernelModel(
         form=form,
@@ -135,14 +128,25 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
         spread=fit_spread(sample.features, surprises),
         reach=_reach(sample.features, surprises, part_of, confidence),
         session=_SESSION,
-        judged=Judgement(
-            points=len(rows),
-            groups=len(groups),
-            within_5=float((relative <= 0.05).mean()),
-            within_10=float((relative <= 0.10).mean()),
-            median_error_pct=100 * float(np.median(relative)),
-            mean_log_error=sizes_of_errors,
-        ),
+        judged=_judgement(errors[form], len(groups), mean_errors),
+    )
+
+
+def _relative_errors(sample: _Sample, middle: Floats) -> Floats:
+    """Return (n,) logarithms of foretold over measured latency, the call on both sides."""
+    foretold_ms = np.maximum(np.exp(middle) - sample.start_ms, 0.0) + sample.call_ms
+    return np.asarray(np.log(foretold_ms / (sample.own_ms + sample.call_ms)), dtype=np.float64)
+
+
+def _judgement(errors: Floats, groups: int, mean_errors: Mapping[Form, float]) -> Judgement:
+    relative = np.abs(np.expm1(errors))
+    return Judgement(
+        points=len(errors),
+        groups=groups,
+        within_5=float((relative <= 0.05).mean()),
+        within_10=float((relative <= 0.10).mean()),
+        median_error_pct=100 * float(np.median(relative)),
+        mean_log_error=mean_errors,
     )
 
 
@@ -198,10 +202,13 @@ def _fitted(sample: _Sample, seed: int) -> _Parts:
     if sample.features.shape[1] == 0:
         return _Parts(prices_ms, None, None)
     left = log_own(sample.own_ms, sample.start_ms) - sample.baseline(prices_ms)
-    smooth = None
+    smooth, variances = None, sample.noise**2
     if len(left) <= _MOST_SMOOTH:
-        smooth = fit_smooth(sample.features, left, sample.noise**2, np.random.default_rng(seed))
-    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, deviations**-2, seed))
+        smooth = fit_smooth(sample.features, left, variances, np.random.default_rng(seed))
+        # Trees believe contradicted points no more than the smooth function does.
+        variances = np.array(smooth.disturbances)
+    weights = _COMMON_NOISE**2 / (_COMMON_NOISE**2 + variances)
+    return _Parts(prices_ms, smooth, fit_trees(sample.features, left, weights, seed))
 
 
 def _parts_of(groups: Sequence[str], generator: np.random.Generator) -> NDArray[np.int64]:

@@ -25,6 +25,8 @@ _STRIP = 128
 _DEPTH_OF_PASS = 4
 # In numbers of 4 bytes: 256 KiB, 1 MiB, 4 MiB and 16 MiB, about where a core's own caches and the shared ones end.
 _CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
+# Each step of a sum waits for the one before. Sums up to about these lengths are begun while the last one is worked on.
+_OVERLAPPING = (128, 512)
 _POOLS = ("max_pool", "avg_pool")
 
 
@@ -168,12 +170,15 @@ def _pool(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
 def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
     """Return the work of what neither convolves nor pools: it goes over its channels and weights once."""
     channels, positions = int(sizes["channels"]), int(sizes["height"] * sizes["width"])
-    return {
+    work = {
         "inputs": len(spec.input_shapes),
         "channels": channels,
         "channel_ends": channels * (positions % 4),
         "parameters": int(sizes["parameters"]),
     }
+    if spec.operation == "global_avg_pool":
+        work |= {f"sums_beyond_{length}": channels * max(0, positions - length) for length in _OVERLAPPING}
+    return work
 
 
 def strips(depth: int, columns: int) -> tuple[int, int]:
