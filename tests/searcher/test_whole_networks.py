@@ -125,5 +125,5 @@ def test_too_few_networks_and_no_correction_are_refused() -> None:
         (good, (1.0,) * 11),
         (good, (0.0,) * 12),
     ):
-        with pytest.raises(ValueError, match="correction|negative|positive"):
+        with pytest.raises(ValueError, match=r"correction|negative|positive"):
             NetworkCorrection(prices, errors, errors)
