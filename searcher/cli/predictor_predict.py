@@ -14,7 +14,7 @@ from searcher.cost_models.kernels.predictor import KernelPredictor
 from searcher.errors import BadInputError
 from searcher.workflows.kernel_predictors import is_kernel_predictor
 from searcher.workflows.network_models import CONFIDENCE, is_network_model
-from searcher.workflows.predict_kernels import foretell
+from searcher.workflows.predict_kernels import predict
 
 
 def command(
@@ -49,7 +49,7 @@ def command(
 
 def _predict_kernels(path: Path, target: str, optimization: str | None, threads: int | None, as_json: bool) -> None:
     predictor = KernelPredictor.load(path)
-    told = foretell(predictor, target, optimization, threads)
+    told = predict(predictor, target, optimization, threads)
     if as_json:
         show.document(dataclasses.asdict(told))
         return

@@ -13,7 +13,7 @@ from searcher.cost_models.kernels.whole_networks import NetworkCorrection
 
 
 def trained_table(file: PredictorFile) -> Table:
-    """Return the types of a predictor, and how well each foretold kernels that it had not seen."""
+    """Return the types of a predictor, and how well each predicted kernels that it had not seen."""
     key = file.key
     title = f"Kernels on {key.device_fingerprint}: {key.runtime} {key.runtime_version}, {key.precision}"
     shown = Table(title=f"{title}, {key.threads} thread(s)", title_justify="left")
@@ -31,7 +31,7 @@ def trained_table(file: PredictorFile) -> Table:
             f"{judged.median_error_pct:.1f}%",
             model.form,
         )
-    shown.caption = "Errors on kernels left out in parts, each foretold from the others."
+    shown.caption = "Errors on kernels left out in parts, each predicted from the others."
     return shown
 
 

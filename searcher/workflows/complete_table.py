@@ -14,14 +14,13 @@ from searcher.export.kernels_of_onnx import NetworkKernel, cut
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec, measurable
 from searcher.spaces.space import SearchSpace
 from searcher.tables.completion import PredictedBlock, Predicting, completed_table, require_completable
-from searcher.tables.lookup_table import LookupTable, MissingBlockError
+from searcher.tables.lookup_table import KeyMismatchError, LookupTable, MissingBlockError
 from searcher.tables.merge import TableFile
+from searcher.workflows.predict_kernels import require_cuttable
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work
 
 _STAGE = "predict blocks"
-# Runtime, provider and numbers whose kernels a cut file shows.
-_CUT = ("onnxruntime", "CPUExecutionProvider", "fp32")
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,10 @@ def _predicted(predictor: KernelPredictor, spec: BlockSpec, model: ExportedModel
     try:
         whole = predictor.estimate(spec)
     except BadInputError as e:
-        key = predictor.key
-        if (key.runtime, key.provider, key.precision) != _CUT:
-            raise BadInputError(f"{e}; only files of {', '.join(_CUT)} are cut into kernels") from e
+        try:
+            require_cuttable(predictor)
+        except KeyMismatchError as uncut:
+            raise BadInputError(f"{e}; {uncut}") from e
         return _cut_and_predicted(predictor, model)
     return PredictedBlock(whole.latency_ms, whole.interval_ms, (), model.sha256)
 

@@ -142,7 +142,7 @@ def judge_kernel_predictor(predictor: KernelPredictor, dataset: Path) -> Evaluat
 
     Raises:
         KeyMismatchError: no row was measured under the predictor's conditions.
-        BadInputError: the dataset cannot be read, or holds no other kernels, or none that the predictor foretells.
+        BadInputError: the dataset cannot be read, or holds no other kernels, or none that the predictor predicts.
     """
     rows = read_dataset(dataset)
     measured = [row for row in rows if not row.estimated]

@@ -1,4 +1,4 @@
-"""What a network takes, foretold from an ONNX file that is cut into kernels as the runtime fuses them."""
+"""What a network takes, predicted from an ONNX file that is cut into kernels as the runtime fuses them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUNTIME, _PROVIDER = "onnxruntime", "CPUExecutionProvider"
 
 
 @dataclass(frozen=True)
-class ForetoldKernel:
+class PredictedKernel:
     """One kernel and what it is expected to take, in ms, the runtime's call apart.
 
     Attributes:
@@ -41,7 +41,7 @@ class ForetoldKernel:
 
 
 @dataclass(frozen=True)
-class ForetoldNetwork:
+class PredictedNetwork:
     """What a network is expected to take.
 
     Attributes:
@@ -57,14 +57,14 @@ class ForetoldNetwork:
     interval_ms: tuple[float, float]
     confidence: float
     call_ms: float
-    kernels: tuple[ForetoldKernel, ...]
+    kernels: tuple[PredictedKernel, ...]
     note: str
 
 
-def foretell(
+def predict(
     predictor: KernelPredictor, target: str, optimization: str | None = None, threads: int | None = None
-) -> ForetoldNetwork:
-    """Foretell what a network, or a kernel alone, takes on the predictor's device.
+) -> PredictedNetwork:
+    """Predict what a network, or a kernel alone, takes on the predictor's device.
 
     Args:
         predictor: of kernels.
@@ -83,11 +83,11 @@ def foretell(
             raise KeyMismatchError(f"the predictor was trained for {name} {trained}, not {asked}")
     if not _names_file(target):
         spec = block_of_key(target)
-        return _foretold(predictor, (NetworkKernel(target, spec.operation, spec),), "")
+        return _predicted(predictor, (NetworkKernel(target, spec.operation, spec),), "")
     require_cuttable(predictor)
     here = onnxruntime.__version__
     note = f"cut into kernels by {_RUNTIME} {here}, trained on {key.runtime_version}" * (here != key.runtime_version)
-    return _foretold(predictor, cut(Path(target), key.optimization, key.threads), note)
+    return _predicted(predictor, cut(Path(target), key.optimization, key.threads), note)
 
 
 def require_cuttable(predictor: KernelPredictor) -> None:
@@ -104,17 +104,17 @@ def _names_file(target: str) -> bool:
     return target.lower().endswith(".onnx") or Path(target).exists()
 
 
-def _foretold(predictor: KernelPredictor, kernels: Sequence[NetworkKernel], note: str) -> ForetoldNetwork:
+def _predicted(predictor: KernelPredictor, kernels: Sequence[NetworkKernel], note: str) -> PredictedNetwork:
     if not kernels:
         raise BadInputError("the network has no kernel: it computes nothing")
     network = predictor.network([kernel.spec for kernel in kernels])
-    return ForetoldNetwork(
+    return PredictedNetwork(
         latency_ms=network.latency_ms,
         interval_ms=network.interval_ms,
         confidence=predictor.confidence,
         call_ms=predictor.call_ms,
         kernels=tuple(
-            ForetoldKernel(
+            PredictedKernel(
                 kernel.name,
                 kernel.operation,
                 kernel.spec.key,

@@ -57,7 +57,7 @@ def few() -> list[MeasuredKernel]:
     return measured([BlockSpec("max_pool", ((1, 8, size, size),), 8, 2, 2) for size in range(4, 10)], 0)
 
 
-def test_made_up_physics_is_foretold_within_a_few_percent_and_intervals_cover(predictor: KernelPredictor) -> None:
+def test_made_up_physics_is_predicted_within_a_few_percent_and_intervals_cover(predictor: KernelPredictor) -> None:
     judged = judge_predictor(predictor, sample(2, 100))
     assert judged.types.keys() == set(TYPES)
     assert judged.overall.points + len(judged.refused) == 300

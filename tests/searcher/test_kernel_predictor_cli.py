@@ -72,7 +72,7 @@ def test_a_dataset_is_trained_on_and_another_judges(searcher: Run, trained: Path
     assert_one_sentence(itself, 2, "holds no kernel that is unlike those that the predictor was trained on")
 
 
-def test_an_onnx_file_is_foretold_kernel_by_kernel(searcher: Run, predictor: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_is_predicted_kernel_by_kernel(searcher: Run, predictor: Path, tmp_path: Path) -> None:
     model = exporter_for("onnxruntime").export_block(KNOWN, tmp_path)
     told = json.loads(searcher("predictor", "predict", predictor, model.path, "--json").out)
     (kernel,) = told["kernels"]

@@ -48,7 +48,7 @@ def judged() -> JudgedPredictor:
     return judge_predictor(KernelPredictor(file), kernels("judged"))
 
 
-def test_sixty_kernels_of_a_type_foretell_others(judged: JudgedPredictor) -> None:
+def test_sixty_kernels_of_a_type_predict_others(judged: JudgedPredictor) -> None:
     assert judged.overall.points > 90
     assert judged.overall.within_10 > 0.85
     assert judged.overall.median_error_pct < 4
@@ -61,7 +61,7 @@ def test_intervals_hold_about_as_often_as_they_say(judged: JudgedPredictor) -> N
     assert judged.overall.median_half_width_pct < 20
 
 
-def test_multiply_accumulates_alone_foretell_far_less(judged: JudgedPredictor) -> None:
+def test_multiply_accumulates_alone_predict_far_less(judged: JudgedPredictor) -> None:
     own = [[one for one in kernels(part) if kernel_type(one.spec) == "convolution"] for part in ("trained", "judged")]
     (known_macs, known_ms), (macs, measured_ms) = (
         (np.array([block_macs(one.spec) for one in some]), np.array([one.latency_ms for one in some])) for some in own

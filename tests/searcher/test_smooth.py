@@ -47,7 +47,7 @@ def test_values_and_deviations_are_those_of_another_implementation() -> None:
     np.testing.assert_allclose(smooth.deviations(unseen), of_measurements, atol=1e-5)
 
 
-def test_it_foretells_what_it_has_not_seen_and_knows_how_well() -> None:
+def test_it_predicts_what_it_has_not_seen_and_knows_how_well() -> None:
     smooth = fitted(*sample(1, 120))
     unseen, measured = sample(2, 200)
     errors = smooth.values(unseen) - measured

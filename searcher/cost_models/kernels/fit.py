@@ -31,7 +31,7 @@ FEWEST_KERNELS = 20
 _PARTS = 6
 # Of the call: what the agent's measurements of kernels that do next to nothing differ by.
 _START = 0.05
-# A single kernel that is foretold worse says no more about a form.
+# A single kernel that is predicted worse says no more about a form.
 _WORST_LOG_ERROR = 0.5
 _COMMON_NOISE = 0.02
 # By how much the same kernels differed from one session to the next on a quiet machine.
@@ -133,9 +133,9 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
 
 
 def _relative_errors(sample: _Sample, middle: Floats) -> Floats:
-    """Return (n,) logarithms of foretold over measured latency, the call on both sides."""
-    foretold_ms = np.maximum(np.exp(middle) - sample.start_ms, 0.0) + sample.call_ms
-    return np.asarray(np.log(foretold_ms / (sample.own_ms + sample.call_ms)), dtype=np.float64)
+    """Return (n,) logarithms of predicted over measured latency, the call on both sides."""
+    predicted_ms = np.maximum(np.exp(middle) - sample.start_ms, 0.0) + sample.call_ms
+    return np.asarray(np.log(predicted_ms / (sample.own_ms + sample.call_ms)), dtype=np.float64)
 
 
 def _judgement(errors: Floats, groups: int, mean_errors: Mapping[Form, float]) -> Judgement:

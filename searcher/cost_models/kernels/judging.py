@@ -1,4 +1,4 @@
-"""How well a predictor foretells measured kernels that it was not trained on."""
+"""How well a predictor predicts measured kernels that it was not trained on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class KernelErrors:
 
     Attributes:
         points: how many kernels.
-        within_5: share foretold within ±5%.
-        within_10: share foretold within ±10%.
-        within_20: share foretold within ±20%.
+        within_5: share predicted within ±5%.
+        within_10: share predicted within ±10%.
+        within_20: share predicted within ±20%.
         mape: mean size of the errors, in percent.
         median_error_pct: median size of the errors, in percent.
         bias_pct: mean error, predicted minus measured, in percent.
@@ -46,9 +46,9 @@ class JudgedPredictor:
     """What a predictor is worth on measured kernels.
 
     Attributes:
-        overall: of all kernels that it foretold.
+        overall: of all kernels that it predicted.
         types: of each type of kernel.
-        refused: kernels that it did not foretell, by key, and why.
+        refused: kernels that it did not predict, by key, and why.
     """
 
     overall: KernelErrors
@@ -60,7 +60,7 @@ def judge_predictor(predictor: KernelPredictor, kernels: Sequence[MeasuredKernel
     """Hold predictions against measured kernels, all of which count: whoever calls leaves out what was trained on.
 
     Raises:
-        BadInputError: the predictor foretells none of them.
+        BadInputError: the predictor predicts none of them.
     """
     told: list[tuple[MeasuredKernel, Estimate]] = []
     refused: dict[str, str] = {}
@@ -71,7 +71,7 @@ def judge_predictor(predictor: KernelPredictor, kernels: Sequence[MeasuredKernel
             refused[kernel.spec.key] = str(e)
     if not told:
         why = next(iter(refused.values()), "there are none")
-        raise BadInputError(f"the predictor foretells none of these kernels: {why}")
+        raise BadInputError(f"the predictor predicts none of these kernels: {why}")
     by_type: dict[str, list[tuple[MeasuredKernel, Estimate]]] = {}
     for pair in told:
         by_type.setdefault(kernel_type(pair[0].spec), []).append(pair)

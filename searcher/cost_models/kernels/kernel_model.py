@@ -3,14 +3,14 @@
     latency + start = (baseline + start) · exp(correction)
 
 The baseline is linear in the kernel's work (`terms`); the correction is a smooth function of the logarithms of its
-sizes, boosted trees on them, the mean of both, or nothing, whichever foretold kernels best that it had not seen.
+sizes, boosted trees on them, the mean of both, or nothing, whichever predicted kernels best that it had not seen.
 `start`, a small part of the runtime's call, makes errors relative for what takes long and absolute for what takes next
 to nothing, which no measurement tells better.
 
 The interval spans `reach` times the kernel's deviation on both sides of that logarithm: of kernels that the model had
 not seen, as many lay within as the confidence asks for. The deviation is the smooth function's own, which says where it
 knows less (1 without one), times the spread that such kernels had. All of these were measured in one session, and what
-is foretold will be measured in another: `session` is added to both sides for that.
+is predicted will be measured in another: `session` is added to both sides for that.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How well a model foretold kernels that it had not seen: its own, in parts, each foretold from the others.
+    """How well a model predicted kernels that it had not seen: its own, in parts, each predicted from the others.
 
     Latencies are compared with the call.
 
     Attributes:
         points: how many kernels.
-        groups: of near-duplicates, which are foretold together.
-        within_5: share foretold within ±5%.
-        within_10: share foretold within ±10%.
+        groups: of near-duplicates, which are predicted together.
+        within_5: share predicted within ±5%.
+        within_10: share predicted within ±10%.
         median_error_pct: median of the errors' sizes, in percent.
         mean_log_error: by form, the mean size of the error's logarithm, no single one counting more than 0.5.
     """
@@ -144,13 +144,13 @@ class KernelModel:
         """
         if (spec.activation or "") not in self.activations:
             known = ", ".join(one or "none" for one in self.activations)
-            raise UnknownKernelError(f"{spec.key} is not foretold: its activation was not trained on, only {known}")
+            raise UnknownKernelError(f"{spec.key} is not predicted: its activation was not trained on, only {known}")
         strange = outside(sizes(spec), self.ranges)
         if strange is not None:
-            raise UnknownKernelError(f"{spec.key} is not foretold: {strange} in what was trained on")
+            raise UnknownKernelError(f"{spec.key} is not predicted: {strange} in what was trained on")
         new = [name for name, amount in terms(spec).items() if amount > 0 and name not in self.prices_ms]
         if new:
-            raise UnknownKernelError(f"{spec.key} is not foretold: nothing trained on has work of the kind {new[0]}")
+            raise UnknownKernelError(f"{spec.key} is not predicted: nothing trained on has work of the kind {new[0]}")
 
     def estimates(self, specs: Sequence[BlockSpec]) -> list[Estimate]:
         """Return what kernels of the type are expected to take.

@@ -179,10 +179,10 @@ class KernelPredictor:
     def _model_of(self, spec: BlockSpec) -> KernelModel:
         name = kernel_type(spec)
         if spec.dtype != self.key.precision:
-            raise UnknownKernelError(f"{spec.key} is not foretold: the predictor was trained on {self.key.precision}")
+            raise UnknownKernelError(f"{spec.key} is not predicted: the predictor was trained on {self.key.precision}")
         if name not in self._file.kernels:
             why = self._file.left_out.get(name, f"it was trained on {', '.join(sorted(self._file.kernels))} alone")
             raise UnknownKernelError(
-                f"{spec.key} is not foretold: the predictor has no model of the type {name}: {why}"
+                f"{spec.key} is not predicted: the predictor has no model of the type {name}: {why}"
             )
         return self._file.kernels[name]

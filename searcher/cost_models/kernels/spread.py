@@ -1,4 +1,4 @@
-"""How much harder some kernels are to foretell than others, learnt from errors on kernels that were left out.
+"""How much harder some kernels are to predict than others, learnt from errors on kernels that were left out.
 
     spread = exp(intercept + slopes · features), no less and no more than on any kernel that it was fitted to
 
@@ -72,7 +72,7 @@ def fit_spread(features: Floats, errors: Floats) -> Spread:
     sizes = np.abs(errors)
     usual = float(np.median(sizes))
     if usual == 0:
-        raise BadInputError("latencies are foretold to the last digit, as no measured ones are")
+        raise BadInputError("latencies are predicted to the last digit, as no measured ones are")
     target = np.log(np.maximum(sizes, _LEAST_SHARE * usual) / usual)
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
