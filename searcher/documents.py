@@ -18,6 +18,8 @@ from searcher.errors import BadInputError, SearcherError
 
 Content = TypeVar("Content")
 
+_LONGEST_PLACE = 300
+
 
 class Document(Generic[Content]):
     """Reads and writes one kind of document.
@@ -100,7 +102,9 @@ class Document(Generic[Content]):
             content = self._adapter.validate_python(plain)
         except ValidationError as e:
             first = e.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            # A place may be named by a text of the file.
+            named = ".".join(str(part) for part in first["loc"])[:_LONGEST_PLACE]
+            place = "".join(sign if sign.isprintable() else "?" for sign in named) or "the document"
             raise BadInputError(f"{path} is no valid {self.title}: {place}: {_reason(first)}") from e
         except RecordError as e:
             raise BadInputError(f"{path} is no valid {self.title}: {e}") from e

@@ -29,14 +29,20 @@ _COMMANDS = (
 )
 _GROUPS = (
     ("darts", "searcher.cli.darts", "Search for a family of architectures in one run; list it, and measure it."),
-    ("lut", "searcher.cli.lut", "Look into lookup tables; build, compare, merge, check and exchange them."),
-    ("predictor", "searcher.cli.predictor", "Predict a new device from a few networks and from known devices."),
+    ("dataset", "searcher.cli.dataset", "Measure kernels for models to learn from; show, split and extend them."),
+    ("lut", "searcher.cli.lut", "Look into lookup tables; build, complete, compare, merge, check and exchange them."),
+    ("predictor", "searcher.cli.predictor", "Train, judge and ask models of latency; a new device from few networks."),
     ("devices", "searcher.cli.devices", "List and show device profiles; tell what works on a device."),
     ("jobs", "searcher.cli.jobs", "Jobs on devices, begun earlier or carried there: list, attach, cancel, import."),
 )
 # Of a group, those that need more than the others: loaded only when they are chosen.
 _GROUP_COMMANDS = (
+    ("dataset", "build", "searcher.cli.dataset_build", "Measure kernels in rounds, more where predictions fail."),
     ("jobs", "export", "searcher.cli.export_job", "Write a job as a folder that can be carried to a device."),
+    ("predictor", "train", "searcher.cli.predictor_train", "Train a model of kernels, or of whole networks."),
+    ("predictor", "calibrate", "searcher.cli.predictor_calibrate", "Fit a model of kernels to whole networks."),
+    ("predictor", "eval", "searcher.cli.predictor_eval", "Hold a model against latencies that it has not seen."),
+    ("predictor", "predict", "searcher.cli.predictor_predict", "Predict an ONNX file, a kernel or a network."),
 )
 _OTHER_NAMES = {"job": "jobs"}
 _DEFECT = 1

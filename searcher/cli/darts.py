@@ -50,6 +50,13 @@ def search(
             "networks' latencies. Repeated, one file a device."
         ),
     ] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option(
+            help="A predictor of kernels, for the blocks that the table lacks, or for all without --lut; or, without "
+            "--lut, a model of whole networks."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="The folder of this search.")] = None,
     max_latency_ms: Annotated[
         list[str] | None,
@@ -120,8 +127,12 @@ def search(
         ),
     ] = None,
     confidence: Annotated[
-        float, typer.Option(help="Of the bounds that limits are held against, where prices tell how wrong they may be.")
-    ] = CONFIDENCE,
+        float | None,
+        typer.Option(
+            help="Of the bounds that limits are held against, where prices tell how wrong they may be; "
+            f"{CONFIDENCE:g} unless given, or what predicted blocks have."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Train on cpu, or on a GPU: cuda or cuda:1, as torch names it.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch on a CPU; as many as there are processors unless given.")
@@ -132,14 +143,17 @@ def search(
 ) -> None:
     """Search for a family of architectures, one for every trade of accuracy for latency, in one run."""
     if context.invoked_subcommand is not None:
-        if lut or output is not None:
+        if lut or predictor is not None or output is not None:
             raise BadInputError(f"options of the search do not go with searcher darts {context.invoked_subcommand}")
         return
-    if output is None or not lut:
-        raise BadInputError("a search takes --lut FILE and --output RUN; searcher darts --help tells more")
+    if output is None or not (lut or predictor):
+        raise BadInputError(
+            "a search takes --lut FILE, or --predictor FILE, and --output RUN; searcher darts --help tells more"
+        )
     request = DartsRequest(
         space=space,
-        luts=tuple(lut),
+        luts=tuple(lut or ()),
+        predictor=predictor,
         output=output,
         limits=tuple((Path(name) if name else None, ms) for name, ms in map(_limit, max_latency_ms or ())),
         data=data,

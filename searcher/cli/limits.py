@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
+from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT
 from searcher.cost_models.prices import ENERGY
 from searcher.errors import BadInputError
 from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.workflows.network_models import is_network_model
 from searcher.workflows.price_limits import NEEDS_PRICES, Prices, WantedLimit
 
 
 def load_prices(path: Path) -> Prices:
-    """Read a lookup table or a calibration, whichever the file is.
+    """Read a lookup table, a calibration or a model of whole networks, whichever the file is.
 
     Raises:
-        BadInputError: it is neither.
+        BadInputError: it is none of them.
     """
+    if is_network_model(path):
+        return NETWORK_MODEL_DOCUMENT.load(path)
     return CALIBRATION_DOCUMENT.load(path) if _is_calibration(path) else TABLE_DOCUMENT.load(path)
 
 

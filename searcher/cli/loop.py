@@ -13,10 +13,10 @@ from searcher.devices.device import Device
 from searcher.errors import BadInputError
 from searcher.reports import closed_loop, terminal
 from searcher.search.candidate import SEARCH_DOCUMENT, SearchResult
+from searcher.tables.lookup_table import LookupTable
 from searcher.verification.verification import VERIFICATION_DOCUMENT, Verification
 from searcher.workflows.closed_loop import LoopSettings
 from searcher.workflows.measure_networks import settings_of_key
-from searcher.workflows.price_limits import Prices
 
 VerifyTop = Annotated[
     int | None,
@@ -42,7 +42,7 @@ VerifyBudget = Annotated[
 
 
 def loop_settings(
-    prices: Prices,
+    prices: LookupTable | Calibration,
     device: Device,
     out: Path,
     top: int,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from searcher.artifacts import require_writable, write_text
-from searcher.cli import lut_checks, lut_files, show
+from searcher.cli import lut_checks, lut_complete, lut_files, show
 from searcher.cli.options import Json, require_other_file
 from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
@@ -22,7 +22,7 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @group.callback()
 def tables() -> None:
-    """Look into lookup tables; build, compare, merge, check and exchange them."""
+    """Look into lookup tables; build, complete, compare, merge, check and exchange them."""
 
 
 @group.command("show")
@@ -74,5 +74,6 @@ def build_table(
 group.command("diff")(lut_checks.diff_tables)
 group.command("validate")(lut_checks.validate_tables)
 group.command("merge")(lut_files.merge)
+group.command("complete")(lut_complete.complete)
 group.command("export")(lut_files.export_table)
 group.command("import")(lut_files.import_table)

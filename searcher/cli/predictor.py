@@ -1,4 +1,4 @@
-"""`searcher predictor`: what a new device takes, from a few networks measured there and from known devices."""
+"""`searcher predictor`: models of latency, trained, judged and asked; a new device from few networks and known ones."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 _Known = Annotated[
     list[Path], typer.Option("--known", help="Latencies of networks on a known device; repeated, three times at least.")
 ]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 
 
 @group.callback()
 def predictors() -> None:
-    """Predict a new device from a few networks measured there, and from known devices."""
+    """Train, judge and ask models of latency; predict a new device from a few networks and from known devices."""
 
 
 @group.command("propose")
@@ -51,7 +52,7 @@ def transfer(
     measured: Annotated[Path, typer.Option(help="Latencies of a few networks on the new device.")],
     out: Annotated[Path, typer.Option("--out", "--output", help="The file of network latencies to write.")],
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.9,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: _Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Predict what all networks that the known devices share take on the new one, with intervals."""

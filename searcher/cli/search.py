@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from searcher.artifacts import require_writable
-from searcher.cli import loop, options, scores, show
+from searcher.cli import loop, options, prices, scores, show
 from searcher.cli.limits import wanted_limits
-from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.devices.device import LOCAL, Device
 from searcher.errors import BadInputError
 from searcher.reports import terminal
@@ -22,8 +21,7 @@ from searcher.search.scores.named_scores import FUSED, score_named
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path
-from searcher.tables.lookup_table import TABLE_DOCUMENT
-from searcher.workflows.closed_loop import ROUNDS, closed_loop, loop_after, require_device
+from searcher.workflows.closed_loop import ROUNDS, closed_loop, correctable, loop_after, require_device
 from searcher.workflows.scoring import QUICK_STEPS, Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 
@@ -33,9 +31,22 @@ _EVOLUTION, _RATES, _SCORING = EvolutionSettings(), Rates(), Scoring()
 def command(
     lut: Annotated[Path | None, typer.Option(help="Lookup table of the device.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration of such a table, instead of it.")] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option(
+            help="A predictor of kernels, for the blocks that --lut lacks, or for all without it; or a model of whole "
+            "networks, instead of any table."
+        ),
+    ] = None,
+    latencies: Annotated[
+        Path | None, typer.Option(help="Latencies of whole networks to fit such a model to, instead of any table.")
+    ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="Keep limits on latency with this probability, such as 0.95; takes a calibration."),
+        typer.Option(
+            help="Keep limits on latency with this probability, such as 0.95; takes a calibration, a predictor, or "
+            "latencies of networks."
+        ),
     ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="The limit; none takes the middle of the predicted range.")
@@ -97,14 +108,15 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Search and write every candidate, ranked; --verify-top exits with 1 if none keeps its limit when measured."""
-    source = _source(lut, calibration)
-    options.require_other_file(out, source)
+    sources = prices.Sources(lut, calibration, predictor, latencies)
+    for file in sources.files:
+        options.require_other_file(out, file)
     options.require_positive("--max-latency-ms", max_latency_ms)
     options.require_positive("--budget-s", budget_s)
     searched = space_named(space, cells)
     if not isinstance(searched, NasBench201):
         raise BadInputError(f"GA+RMI scores networks of nasbench201 alone: it cannot search {space}")
-    table = CALIBRATION_DOCUMENT.load(source) if calibration is not None else TABLE_DOCUMENT.load(source)
+    table = prices.load(sources, searched, data)
     limits = wanted_limits(limit or (), lut)
     for priced in limits:
         if priced.source is not None:
@@ -128,10 +140,12 @@ def command(
         written = out.with_name("verification.json") if verification is None else verification
         if written.absolute() == out.absolute():
             raise BadInputError(f"--out and --verification are one file, {out}: give them two names")
-        for given in (source, *(Path(one.source) for one in limits if one.source is not None)):
+        for given in (*sources.files, *(Path(one.source) for one in limits if one.source is not None)):
             options.require_other_file(written, given, "--verification")
         measured = (precision, rounds, samples)
-        measuring = loop.loop_settings(table, there, written, verify_top, verify_rounds, verify_budget_s, measured)
+        measuring = loop.loop_settings(
+            correctable(table, confidence), there, written, verify_top, verify_rounds, verify_budget_s, measured
+        )
     request = SearchRequest(
         space=searched,
         scoring=Scoring(
@@ -151,7 +165,7 @@ def command(
         confidence=confidence,
         limits=limits,
         constraint=penalty,
-        source=str(source),
+        source=str(sources.files[0]),
         journal=journal_path(out),
         resume=resume,
         rates=Rates(watts_per_core, grid_g_per_kwh),
@@ -171,11 +185,3 @@ def command(
         verified = show.run(closed_loop(loop_after(request, result, measuring)))
         loop.shown(result, verified, measuring.out, as_json)
         verified.require_winner()
-
-
-def _source(lut: Path | None, calibration: Path | None) -> Path:
-    """Return the one file that prices come from."""
-    given = [file for file in (lut, calibration) if file is not None]
-    if len(given) != 1:
-        raise BadInputError("prices come from one file: give --lut TABLE or --calibration FILE")
-    return given[0]

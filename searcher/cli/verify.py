@@ -52,7 +52,7 @@ def command(
             ssh_config=ssh_config,
             accept_new_host_key=accept_new_host_key,
         ),
-        settings=settings_of_key(found.table_key, found.sentinel_ms, precision, rounds, samples),
+        settings=settings_of_key(found.require_table_key(), found.sentinel_ms, precision, rounds, samples),
         top=top,
         data=data,
     )

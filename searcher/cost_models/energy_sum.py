@@ -38,7 +38,9 @@ class EnergyPrice:
             key = block.in_dtype(table.key.precision).key
             energy_mj = table.entries[key].energy_mj if key in table.entries else None
             if energy_mj is None and not block.is_part:
-                raise BadInputError(f"{name} tells no energy of {key}: its device, or its job, measured no power")
+                raise BadInputError(
+                    f"{name} tells no energy of {key}: its device, or its job, measured no power, or it was predicted"
+                )
             energies.append(energy_mj)
         blocks = space.all_blocks()
         call_mj = energies[blocks.index(CALL_OVERHEAD)] or 0.0

@@ -36,24 +36,20 @@ _HUBER, _MAD = 2.0, 1.4826
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedRidge:
-    """A fit.
+class GroupedPrices:
+    """What is predicted from: all of a fit but how it judges itself.
 
     Attributes:
         coefficients: (1 + features,): the base and the prices, in ms.
         covariance: (1 + features, 1 + features): how uncertain they are, in ms².
         absolute: standard deviation of the part of an error that is the same for all latencies, in ms.
         relative: of the part that grows with the latency, as a share of it.
-        left_out_ms: (n,): what is predicted for each latency of the sample by a fit to the others.
-        left_out_errors: (n,): measured minus that, in standard deviations.
     """
 
     coefficients: Floats
     covariance: Floats
     absolute: float
     relative: float
-    left_out_ms: Floats
-    left_out_errors: Floats
 
     def predict(self, features: Floats) -> Floats:
         """Return (n,) expected latencies in ms, of (n, features)."""
@@ -67,6 +63,19 @@ class GroupedRidge:
         errors = self.absolute**2 + (self.relative * self.predict(features)) ** 2
         deviations: Floats = np.sqrt(uncertain + errors)
         return deviations
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedRidge(GroupedPrices):
+    """A fit.
+
+    Attributes:
+        left_out_ms: (n,): what is predicted for each latency of the sample by a fit to the others.
+        left_out_errors: (n,): measured minus that, in standard deviations.
+    """
+
+    left_out_ms: Floats
+    left_out_errors: Floats
 
 
 def fit_grouped_ridge(features: Floats, groups: NDArray[np.integer[Any]], latency_ms: Floats) -> GroupedRidge:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.cost_models.cost_model import CostModel
+from searcher.cost_models.cost_model import BoundedCostModel, CostModel
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.space import SearchSpace
 
@@ -60,6 +60,25 @@ class LatencyPrice:
     def costs(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return (n,) predicted latencies of (n, genes) encodings, in ms."""
         return self.model.latencies_ms(genotypes)
+
+
+@dataclass(frozen=True)
+class LatencyBound:
+    """Upper bounds of latency in ms by a cost model, with one confidence; fits `Priced`."""
+
+    name: str
+    model: BoundedCostModel
+    confidence: float
+    quantity: str = LATENCY
+    unit: str = UNITS[LATENCY]
+
+    def cost(self, architecture: Architecture) -> float:
+        """Return the bound, in ms."""
+        return self.model.upper_ms(architecture, self.confidence)
+
+    def costs(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return (n,) bounds of (n, genes) encodings, in ms."""
+        return self.model.uppers_ms(genotypes, self.confidence)
 
 
 class CountPrice:

@@ -20,7 +20,7 @@ from torch import nn
 
 from searcher.artifacts import ExportedModel, replacing, sha256_of
 from searcher.errors import BadInputError, SearcherError
-from searcher.export.calibration import Calibration, Inference, relative_error, single_inferences
+from searcher.export.calibration import Calibration, Floats, Inference, relative_error, single_inferences
 from searcher.export.quiet import quietly
 from searcher.export.recipe import Recipe, export_cached
 from searcher.networks.activations import settle_batch_norms
@@ -51,7 +51,7 @@ class _Format(Protocol):
 
     def exporter_versions(self) -> dict[str, str]: ...
 
-    def write(self, module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None: ...
+    def write(self, module: nn.Module, input_shapes: Sequence[tuple[int, ...]], path: Path) -> None: ...
 
 
 class _Conversion(Protocol):
@@ -120,7 +120,7 @@ class Exporter:
             key,
             self._recipe(key),
             lambda: build_block(spec.in_dtype(FP32)),
-            lambda module, path: self._write(module, spec.input_shapes, path, key),
+            lambda module, path: self._write(module, spec.input_shapes, path, key, spec.file_shapes),
             folder,
         )
 
@@ -200,25 +200,41 @@ class Exporter:
             options.update(self._conversion.CONVERSION)
         return Recipe(identity, self._format.SUFFIX, options, self.versions, self.dtype, self.calibration_identity)
 
-    def _write(self, module: nn.Module, input_shapes: Sequence[Shape], path: Path, name: str) -> float | None:
-        """Write a file and return its numerical error, or None for fp32."""
+    def _write(
+        self,
+        module: nn.Module,
+        input_shapes: Sequence[Shape],
+        path: Path,
+        name: str,
+        file_shapes: Sequence[tuple[int, ...]] | None = None,
+    ) -> float | None:
+        """Write a file and return its numerical error, or None for fp32.
+
+        The file takes inputs of other shapes than (N, C, H, W) only where `file_shapes` tells them.
+        """
+        shapes = input_shapes if file_shapes is None else file_shapes
         if self._conversion is None:
-            self._format.write(module, input_shapes, path)
+            self._format.write(module, shapes, path)
             return None
         if self.calibration is None:
             raise BadInputError(f"files of {self.dtype} are calibrated on real images, and there are none")
-        calibrating = self.calibration.calibrating_batches(input_shapes)
-        held_out = single_inferences(self.calibration.held_out_batches(input_shapes))
+        calibrating = _shaped(self.calibration.calibrating_batches(input_shapes), shapes)
+        held_out = single_inferences(_shaped(self.calibration.held_out_batches(input_shapes), shapes))
         settle_batch_norms(module, [torch.from_numpy(batch) for batch in calibrating])
         with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
             exact = Path(folder) / f"exact{self._format.SUFFIX}"
-            self._format.write(module, input_shapes, exact)
+            self._format.write(module, shapes, exact)
             self._conversion.convert(exact, temporary, self.dtype, single_inferences(calibrating))
             results = [self._conversion.outputs(model, held_out) for model in (temporary, exact)]
             try:
                 return relative_error(*results)
             except ValueError as e:
                 raise SearcherError(f"{name} in {self.dtype} has no numerical error: {e}") from e
+
+
+def _shaped(batches: Sequence[Floats], shapes: Sequence[tuple[int, ...]]) -> tuple[Floats, ...]:
+    """Return batches of images as a file takes them."""
+    return tuple(batch.reshape(len(batch), *shape[1:]) for batch, shape in zip(batches, shapes, strict=True))
 
 
 def file_outputs(runtime: str, model: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,7 +15,6 @@ from torch import nn
 
 from searcher.artifacts import replacing
 from searcher.export.quiet import quietly
-from searcher.spaces.block import Shape
 
 SUFFIX = ".onnx"
 OPSET = 13
@@ -29,12 +28,12 @@ def exporter_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "onnx")}
 
 
-def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
+def write(module: nn.Module, input_shapes: Sequence[tuple[int, ...]], path: Path) -> None:
     """Write a module in eval mode as one ONNX file, atomically.
 
     Args:
         module: takes as many tensors as there are shapes.
-        input_shapes: (N, C, H, W) of each input; they are fixed in the file.
+        input_shapes: of each input, such as (N, C, H, W); they are fixed in the file.
         path: the file.
     """
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)

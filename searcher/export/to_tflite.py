@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from searcher.artifacts import replacing
+from searcher.errors import BadInputError
 from searcher.export.quiet import quietly
+from searcher.networks.kernels import Multiply
 from searcher.networks.mobile import ChannelShuffle
 from searcher.networks.separable import Concat
-from searcher.spaces.block import Shape
 
 SUFFIX = ".tflite"
 # Raised when this code writes other files for the same input, so that old ones in caches are left alone.
 _EXPORT_VERSION = 1
 EXPORTER = {"export_version": _EXPORT_VERSION, "layout": "channels last"}
-_IMAGE_RANK = 4
+_ROW_RANK, _IMAGE_RANK = 2, 4
+_POINTWISE = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU, Multiply)
 
 
 class WholeImagePool(nn.Module):
@@ -68,6 +70,22 @@ class ChannelsLastConcat(nn.Module):
         return torch.cat([one.permute(0, 2, 3, 1) for one in inputs], dim=3).permute(0, 3, 1, 2)
 
 
+class ChannelsLastPointwise(nn.Module):
+    """What computes each number by itself, of values that lie channels last.
+
+    Alone, the converter would transpose these, too.
+    """
+
+    def __init__(self, pointwise: nn.Module) -> None:
+        super().__init__()
+        self.pointwise = pointwise
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return (N, C, H, W) for one or more of these."""
+        result: Tensor = self.pointwise(*(one.permute(0, 2, 3, 1) for one in inputs))
+        return result.permute(0, 3, 1, 2)
+
+
 class StridedAveragePool(nn.Module):
     """Average pooling with a stride that leaves the padding out of the mean, as a pool of zeros too and a factor.
 
@@ -102,24 +120,29 @@ def exporter_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "litert-torch")}
 
 
-def write(module: nn.Module, input_shapes: Sequence[Shape], path: Path) -> None:
+def write(module: nn.Module, input_shapes: Sequence[tuple[int, ...]], path: Path) -> None:
     """Write a module in eval mode as one TFLite file, atomically.
 
     Args:
-        module: takes as many (N, C, H, W) tensors as there are shapes.
-        input_shapes: (N, C, H, W) of each input; the file takes (N, H, W, C).
+        module: takes as many (N, C, H, W) or (N, C) tensors as there are shapes.
+        input_shapes: of each input; the file takes (N, H, W, C) for (N, C, H, W).
         path: the file.
+
+    Raises:
+        BadInputError: an input is no image and no row: channels in groups do not lie together where they come last.
     """
+    odd = next((shape for shape in input_shapes if len(shape) not in (_ROW_RANK, _IMAGE_RANK)), None)
+    if odd is not None:
+        raise BadInputError(f"a TFLite file takes images and rows, not {'x'.join(map(str, odd))}")
     module = _for_channels_last(module.eval())
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)
     with torch.no_grad():
         is_image = module(*inputs).dim() == _IMAGE_RANK
-    channels_last = tuple(one.permute(0, 2, 3, 1).contiguous() for one in inputs)
+    images = [index for index, one in enumerate(inputs) if one.dim() == _IMAGE_RANK]
+    stored = tuple(one.permute(0, 2, 3, 1).contiguous() if one.dim() == _IMAGE_RANK else one for one in inputs)
     with replacing(path) as temporary, quietly():
-        wrapped = litert_torch.to_channel_last_io(
-            module, args=list(range(len(inputs))), outputs=[0] if is_image else None
-        )
-        litert_torch.convert(wrapped.eval(), channels_last).export(str(temporary))
+        wrapped = litert_torch.to_channel_last_io(module, args=images or None, outputs=[0] if is_image else None)
+        litert_torch.convert(wrapped.eval(), stored).export(str(temporary))
 
 
 def _for_channels_last(module: nn.Module) -> nn.Module:
@@ -129,6 +152,8 @@ def _for_channels_last(module: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             setattr(parent, name, _replaced(child))
     # Inside a network the convolutions anchor the layout, and permutations would only be in the way.
+    if isinstance(copied, _POINTWISE):
+        return ChannelsLastPointwise(copied)
     return ChannelsLastConcat() if isinstance(copied, Concat) else _replaced(copied)
 
 

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from searcher.errors import BadInputError, SearcherError
-from searcher.networks.mobile import MBConv, MobileHead, activation
+from searcher.networks.kernels import KERNELS, ConvBN
+from searcher.networks.mobile import MBConv, MobileHead
 from searcher.networks.separable import Concat, DilConv, FactorisedReduction, PoolHead, SepConv
 from searcher.spaces.block import BlockSpec
 
 _WITH_HIDDEN_CHANNELS = ("mbconv", "mobile_head")
-_WITH_ACTIVATION = ("conv_bn", *_WITH_HIDDEN_CHANNELS)
+_WITH_ACTIVATION = ("conv_bn", "conv_bn_add", "dilated_conv_bn", "fully_connected", *_WITH_HIDDEN_CHANNELS)
 _FROM_SPECIFICATION: dict[str, Callable[[BlockSpec], nn.Module]] = {
     "mbconv": MBConv,
     "mobile_head": MobileHead,
     "sep_conv": SepConv,
     "dil_conv": DilConv,
     "factorised_reduction": FactorisedReduction,
+    **KERNELS,
 }
 
 
@@ -38,27 +40,6 @@ class Add(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the sum."""
         return first + second
-
-
-class ConvBN(nn.Sequential):
-    """An optional ReLU, a convolution without bias, batch norm, and an optional ReLU after it."""
-
-    def __init__(self, spec: BlockSpec, relu_first: bool) -> None:
-        channels = spec.input_shapes[0][1]
-        convolution = nn.Conv2d(
-            channels,
-            spec.output_channels,
-            spec.kernel,
-            stride=spec.stride,
-            padding=spec.padding,
-            groups=spec.groups,
-            bias=False,
-        )
-        layers: list[nn.Module] = [nn.ReLU()] if relu_first else []
-        layers += [convolution, nn.BatchNorm2d(spec.output_channels)]
-        if spec.activation is not None:
-            layers.append(activation(spec.activation))
-        super().__init__(*layers)
 
 
 class ResidualReduction(nn.Module):
@@ -105,7 +86,7 @@ class Head(nn.Module):
 
 
 def build_block(spec: BlockSpec) -> nn.Module:
-    """Return a module that computes a block; its forward takes one tensor for each of the block's input shapes.
+    """Return a module that computes a block; its forward takes one tensor for each of the block's `file_shapes`.
 
     Raises:
         BadInputError: the operation, its activation, hidden channels or precision has no torch module here.
@@ -119,8 +100,6 @@ def build_block(spec: BlockSpec) -> nn.Module:
     channels = spec.input_shapes[0][1]
     if spec.operation in ("conv_bn", "relu_conv_bn"):
         return ConvBN(spec, relu_first=spec.operation == "relu_conv_bn")
-    if spec.operation == "relu":
-        return nn.ReLU()
     if spec.operation == "avg_pool":
         return nn.AvgPool2d(spec.kernel, spec.stride, spec.padding, count_include_pad=False)
     if spec.operation == "max_pool":

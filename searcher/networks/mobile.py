@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from searcher.errors import BadInputError
+from searcher.networks.kernels import activation
 from searcher.spaces.block import BlockSpec
 
 
@@ -71,20 +70,6 @@ class MobileHead(nn.Module):
         """Return the logits, (N, classes)."""
         logits: Tensor = self.linear(self.pool(self.features(inputs)).flatten(1))
         return logits
-
-
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU}
-
-
-def activation(name: str | None) -> nn.Module:
-    """Return the module of an activation by its name in blocks.
-
-    Raises:
-        BadInputError: there is no such activation.
-    """
-    if name not in _ACTIVATIONS:
-        raise BadInputError(f"There is no activation {name!r}.")
-    return _ACTIVATIONS[name]()
 
 
 def _conv_bn(

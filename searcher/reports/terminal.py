@@ -40,7 +40,7 @@ def lookup_table(table: LookupTable) -> Table:
             f"{entry.median_ms:.5f}",
             interval,
             half_width,
-            "yes" if entry.converged else "no",
+            "predicted" if entry.predicted_by is not None else "yes" if entry.converged else "no",
             *(cells.get(block, "") for cells in costs.values()),
             *([_norm(entry.numerical_error)] if judged else ()),
         )
@@ -51,7 +51,9 @@ def lookup_table(table: LookupTable) -> Table:
 def _interval(entry: Entry, imported: bool) -> tuple[str, str]:
     """Return the cells of an entry's interval and of its half-width in %; a single round has neither."""
     low, high = entry.interval_ms
-    if entry.occurrences is not None:
+    if entry.predicted_by is not None:
+        label = f" (predicted, {100 * entry.confidence:.0f}%)"
+    elif entry.occurrences is not None:
         label = f" (range of {entry.occurrences} estimates)"
     elif entry.confidence == 0:
         return ("none was told" if imported else "none: one round"), ""
@@ -70,6 +72,9 @@ def _remarks(table: LookupTable) -> Iterable[str]:
     if table.provenance.merged_from is not None:
         parts = (f"{part.file} ({len(part.blocks)})" for part in table.provenance.merged_from)
         yield f"merged from {', '.join(parts)}"
+    if table.provenance.predictors is not None:
+        count, predictors = len(table.predicted), ", ".join(table.provenance.predictors)
+        yield f"{count} of {len(table.entries)} blocks were not measured but predicted by {predictors}"
     if table.provenance.imported_from is not None:
         origin = table.provenance.imported_from
         yield f"imported from {origin.file} ({origin.format}): {origin.statistic} figures"

@@ -14,6 +14,7 @@ from typing import Any
 
 from profiler_agent.records import TableKey
 from searcher.documents import Document
+from searcher.errors import BadInputError
 from searcher.search.accounting import Spent
 from searcher.search.limits import Cost, Limit
 
@@ -111,7 +112,8 @@ class SearchResult:
         space: name of the search space.
         export_cells: cells per stage of the networks that costs are predicted for.
         score_cells: cells per stage of the networks that the score is measured on.
-        table_key: key of the lookup table behind the predictions for the first limit on latency.
+        table_key: conditions of what the predictions for the first limit on latency are from; None where nobody knows
+            them, as of published latencies of networks.
         sentinel_ms: the sentinel's latency when that table was measured, in ms; None if it is not known.
         limits: all limits; the first is on latency.
         score: name of the score.
@@ -127,7 +129,7 @@ class SearchResult:
     space: str
     export_cells: int
     score_cells: int
-    table_key: TableKey
+    table_key: TableKey | None
     limits: tuple[Limit, ...]
     score: str
     constraint: str
@@ -157,6 +159,18 @@ class SearchResult:
     def max_latency_ms(self) -> float:
         """The first limit on latency, in ms."""
         return next(limit.at_most for limit in self.limits if limit.quantity == "latency")
+
+    def require_table_key(self) -> TableKey:
+        """Return the conditions behind the predictions.
+
+        Raises:
+            BadInputError: nobody knows them.
+        """
+        if self.table_key is None:
+            raise BadInputError(
+                "nobody knows how the latencies behind this search were measured: nothing can be compared with them"
+            )
+        return self.table_key
 
 
 def best_distinct(candidates: Iterable[Candidate], count: int) -> tuple[Candidate, ...]:

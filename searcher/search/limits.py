@@ -80,21 +80,24 @@ class Constraint:
     Attributes:
         limit: the most that they may cost.
         price: of the limit's quantity.
-        bound_ratio: upper bound over prediction; 1 without a confidence.
+        bound_ratio: upper bound over prediction, where it is the same for all; 1 without a confidence.
+        upper: tells the upper bounds where they are no such multiple; else None.
     """
 
     limit: Limit
     price: Priced
     bound_ratio: float = 1.0
+    upper: Priced | None = None
 
     def cost(self, architecture: Architecture) -> Cost:
         """Return what an architecture costs."""
         value = self.price.cost(architecture)
-        return Cost(self.limit.quantity, value, value * self.bound_ratio)
+        bound = value * self.bound_ratio if self.upper is None else self.upper.cost(architecture)
+        return Cost(self.limit.quantity, value, bound)
 
     def bounds(self, genotypes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return (n,) what is held against the limit, of (n, genes) encodings, in the quantity's unit."""
-        return self.price.costs(genotypes) * self.bound_ratio
+        return self.price.costs(genotypes) * self.bound_ratio if self.upper is None else self.upper.costs(genotypes)
 
 
 def violation(costs: Iterable[Cost], limits: Iterable[Limit]) -> float:

@@ -60,6 +60,13 @@ def connected_encodings(space: SearchSpace) -> NDArray[np.uint8]:
     return connected
 
 
+def bound_range(space: SearchSpace, constraint: Constraint, genotypes: NDArray[np.uint8]) -> CostRange:
+    """Return the least and the greatest of what is held against a limit, as `cost_range`."""
+    if constraint.upper is not None:
+        return cost_range(space, constraint.upper, genotypes)
+    return cost_range(space, constraint.price, genotypes).times(constraint.bound_ratio)
+
+
 def cost_range(space: SearchSpace, price: Priced, genotypes: NDArray[np.uint8]) -> CostRange:
     """Return the least and the greatest cost, exactly.
 
@@ -88,7 +95,7 @@ def require_possible(
         ImpossibleLimitError: a limit is below the least possible, or no architecture keeps several limits at once; the
             message tells the least possible.
     """
-    ranges = tuple(cost_range(space, one.price, genotypes).times(one.bound_ratio) for one in constraints)
+    ranges = tuple(bound_range(space, one, genotypes) for one in constraints)
     for constraint, found in zip(constraints, ranges, strict=True):
         if constraint.limit.at_most < found.low:
             unit = constraint.limit.unit

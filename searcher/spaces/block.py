@@ -26,6 +26,24 @@ The operations:
 |                      | connected layer with bias                                                               |
 | `identity`           | nothing: what is left is the price of calling the runtime                               |
 
+Kernels that networks hold beside these (a runtime may take one apart all the same: docs/method.md, Kernels):
+
+| operation            | what it computes                                                                        |
+|----------------------|-----------------------------------------------------------------------------------------|
+| `conv_bn_add`        | Conv (no bias), BN, plus a second input of the output's shape, then the activation      |
+| `dilated_conv_bn`    | `conv_bn` of dilation 2                                                                 |
+| `fully_connected`    | fully connected layer with bias, and the activation if there is one; 1x1 images         |
+| `global_avg_pool`    | mean of each channel                                                                    |
+| `batch_norm`         | BN alone                                                                                |
+| `mul`                | product of two inputs; as in `add`, the second may have sizes of 1 that are repeated    |
+| `softmax`            | softmax over the channels of 1x1 images                                                 |
+| those of ACTIVATIONS | the activation alone                                                                    |
+| `transpose`          | the channels of all groups dealt out in turn, as below, by a transposition alone        |
+| `slice`              | rows from the `kernel`-th on (counted from 1), each `stride`-th of them                 |
+| `pad`                | zeros around the image, and channels of zeros                                           |
+| `view`               | nothing: the same numbers in the same order under another shape. Alone it copies them,  |
+|                      | inside a network nothing is moved                                                       |
+
 Groups of an `mbconv` are those of its 1x1 convolutions; where there are several, the channels are shuffled before the
 depthwise convolution: channel i of group g becomes channel i·groups + g (ShuffleNet, Zhang et al., CVPR 2018).
 """
@@ -42,6 +60,12 @@ Shape = tuple[int, int, int, int]
 
 FP32, FP16, INT8 = "fp32", "fp16", "int8"
 DTYPES = (FP32, FP16, INT8)
+
+ACTIVATIONS = (
+    *("relu", "relu6", "leaky_relu", "hard_sigmoid", "sigmoid", "tanh"),
+    *("hard_swish", "silu", "gelu", "elu"),
+)
+"""Names of activations, as operations of their own and inside others."""
 
 # Operations whose output has the rank of their input.
 _REPEATABLE = ("conv_bn", "relu_conv_bn", "avg_pool", "max_pool", "sep_conv", "dil_conv", "mbconv")
@@ -123,7 +147,28 @@ class BlockSpec:
     @property
     def dilation(self) -> int:
         """How many pixels of the input lie from one weight of the kernel to the next."""
-        return 2 if self.operation == "dil_conv" else 1
+        return 2 if self.operation in ("dil_conv", "dilated_conv_bn") else 1
+
+    @property
+    def file_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that the inputs of its file have: those of `input_shapes`, but for what no image goes into.
+
+        Rows (N, C) for a fully connected layer and a softmax, (N, groups, C / groups, H, W) for a transposition: what
+        reshapes images is a kernel of its own.
+
+        Raises:
+            BadInputError: the images are larger than 1x1, or their channels cannot be parted into groups.
+        """
+        batch, channels, height, width = self.input_shapes[0]
+        if self.operation in ("fully_connected", "softmax"):
+            if (height, width) != (1, 1):
+                raise BadInputError(f"{self.operation!r} takes images of 1x1 pixels: {self.key}.")
+            return ((batch, channels),)
+        if self.operation == "transpose":
+            if channels % self.groups:
+                raise BadInputError(f"The channels of {self.key} cannot be parted into {self.groups} groups.")
+            return ((batch, self.groups, channels // self.groups, height, width),)
+        return self.input_shapes
 
     @property
     def is_part(self) -> bool:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from searcher.errors import BadInputError
-from searcher.spaces.block import BlockSpec
+from searcher.spaces.block import ACTIVATIONS, BlockSpec
+
+_WITHOUT_CONVOLUTIONS = (
+    *("avg_pool", "max_pool", "global_avg_pool", "add", "mul", "concat", "batch_norm", "softmax", *ACTIVATIONS),
+    *("transpose", "slice", "pad", "view", "identity", "fully_connected", "head", "pool_head"),
+)
+_LINEAR = ("fully_connected", "head", "pool_head")
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,9 @@ def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
     """
     _, channels, height, width = spec.input_shapes[0]
     outputs = spec.output_channels
-    if spec.operation in ("conv_bn", "relu_conv_bn"):
-        return (Convolution(channels, outputs, height, width, spec.kernel, spec.stride, spec.padding, spec.groups),)
+    if spec.operation in ("conv_bn", "conv_bn_add", "dilated_conv_bn", "relu_conv_bn"):
+        sizes = spec.kernel, spec.stride, spec.padding, spec.groups, spec.dilation
+        return (Convolution(channels, outputs, height, width, *sizes),)
     if spec.operation == "residual_reduction":
         first = Convolution(channels, outputs, height, width, kernel=3, stride=2, padding=1)
         half_height, half_width = first.output_size(height), first.output_size(width)
@@ -79,7 +86,7 @@ def convolutions(spec: BlockSpec) -> tuple[Convolution, ...]:
     if spec.operation == "factorised_reduction":
         half = Convolution(channels, outputs // 2, height, width, kernel=1, stride=2)
         return (half, Convolution(channels, outputs - outputs // 2, height - 1, width - 1, kernel=1, stride=2))
-    if spec.operation in ("relu", "avg_pool", "max_pool", "add", "concat", "head", "pool_head", "identity"):
+    if spec.operation in _WITHOUT_CONVOLUTIONS:
         return ()
     raise BadInputError(f"There is no block operation {spec.operation!r}.")
 
@@ -119,8 +126,10 @@ def block_parameters(spec: BlockSpec) -> int:
         return weights + 2 * 2 * outputs  # the shortcut's convolution has no batch norm
     if spec.operation == "head":
         return 2 * channels + _linear_parameters(channels, outputs)
-    if spec.operation == "pool_head":
+    if spec.operation in ("pool_head", "fully_connected"):
         return _linear_parameters(channels, outputs)
+    if spec.operation == "batch_norm":
+        return 2 * channels
     if spec.operation in ("sep_conv", "dil_conv"):
         return weights + sum(2 * pointwise.out_channels for pointwise in layers[1::2])
     if spec.operation == "mobile_head":
@@ -134,7 +143,7 @@ def block_macs(spec: BlockSpec) -> int:
     Raises:
         BadInputError: the operation is not one of those in block.py.
     """
-    if spec.operation in ("head", "pool_head"):
+    if spec.operation in _LINEAR:
         return spec.input_shapes[0][1] * spec.output_channels
     layers = convolutions(spec)
     linear = layers[0].out_channels * spec.output_channels if spec.operation == "mobile_head" else 0

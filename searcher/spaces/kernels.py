@@ -70,6 +70,8 @@ def output_size(spec: BlockSpec) -> tuple[int, int]:
     _, _, height, width = spec.input_shapes[0]
     if spec.operation in ("head", "pool_head", "mobile_head", "fully_connected", "global_avg_pool"):
         return 1, 1
+    if spec.operation == "slice":
+        return (height - spec.kernel) // spec.stride + 1, width
     layers = convolutions(spec)
     if spec.operation in ("conv_bn", "conv_bn_add"):
         return layers[0].output_size(height), layers[0].output_size(width)

@@ -38,7 +38,7 @@ class Verdict(StrEnum):
     SAME = "same"
     """Its intervals overlap: no change is shown."""
     UNDECIDED = "undecided"
-    """An interval covers with too little confidence, or is the range of estimates."""
+    """An interval covers with too little confidence, or is that of estimates or of a prediction."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,8 @@ def _undecided_because(old: Entry, new: Entry) -> str | None:
     for which, entry in (("first", old), ("second", new)):
         if entry.occurrences is not None:
             return f"the {which} is the range of {entry.occurrences} estimates, not an interval"
+        if entry.predicted_by is not None:
+            return f"the {which} is predicted, not measured"
         if entry.confidence < NEEDED_CONFIDENCE:
             return f"the {which} interval has a confidence of {100 * entry.confidence:.0f}% only"
     return None

@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from searcher.tables.lookup_table import Entry, LookupTable
 
 _KEY_COLUMNS = tuple(field.name for field in dataclasses.fields(TableKey))
 _PROVENANCE_COLUMNS = ("created", "device", "agent_version", "journal_sha256", "calibration")
-_JSON_COLUMNS = ("versions", "estimated_from")
+_JSON_COLUMNS = ("versions", "estimated_from", "predictors")
 _ENTRY_COLUMNS = (
     *("median_ms", "interval_low_ms", "interval_high_ms", "confidence", "rounds", "samples", "converged"),
     *("operations", "model_sha256", "peak_memory_bytes", "file_bytes", "energy_mj", "occurrences", "numerical_error"),
+    "predicted_by",
 )
 TABLE_COLUMNS = (*("space", *_KEY_COLUMNS, "sentinel_ms", "noise_floor_pct", *_PROVENANCE_COLUMNS, *_JSON_COLUMNS),)
 """Columns that are the same in every row of one table."""
 COLUMNS = ("block", *_ENTRY_COLUMNS, *TABLE_COLUMNS)
+LATER_COLUMNS = ("predicted_by", "predictors")
+"""Columns that rows of before predictors lack: nothing in them was predicted."""
 
 
 def table_rows(table: LookupTable) -> list[dict[str, Any]]:
@@ -41,12 +45,13 @@ def table_rows(table: LookupTable) -> list[dict[str, Any]]:
         "sentinel_ms": table.sentinel_ms,
         "noise_floor_pct": table.noise_floor_pct,
         **{name: getattr(origin, name) for name in _PROVENANCE_COLUMNS},
-        "versions": json.dumps(dict(origin.versions), ensure_ascii=False),
-        "estimated_from": None
-        if origin.estimated_from is None
-        else json.dumps(dict(origin.estimated_from), ensure_ascii=False),
+        **{name: _json(getattr(origin, name)) for name in _JSON_COLUMNS},
     }
     return [{"block": block, **_costs(entry), **same} for block, entry in table.entries.items()]
+
+
+def _json(plain: Mapping[str, str] | None) -> str | None:
+    return None if plain is None else json.dumps(dict(plain), ensure_ascii=False)
 
 
 def _costs(entry: Entry) -> dict[str, Any]:

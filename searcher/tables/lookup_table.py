@@ -49,6 +49,10 @@ class Entry:
             call is no part of it.
         numerical_error: how far the file's outputs on real inputs are from those of its fp32 file, relative to them,
             by Euclidean norms; None for fp32.
+        predicted_by: None for a block that was measured. For one that a predictor was asked for: the hash of the
+            predictor's file. Nothing was measured then, in no rounds; median, interval and confidence are the
+            predictor's, and `operations` the kernels whose estimates were added up, empty where the block has a model
+            of its own.
     """
 
     median_ms: float
@@ -64,6 +68,7 @@ class Entry:
     energy_mj: float | None = None
     occurrences: int | None = None
     numerical_error: float | None = None
+    predicted_by: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no measurement can give, so that nothing computed from a table has to doubt it.
@@ -80,7 +85,10 @@ class Entry:
             raise ValueError(f"no block takes {max(self.median_ms, high):g} ms")
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence}")
-        if self.rounds < 1 or self.samples < 1:
+        if self.predicted_by is not None:
+            if self.rounds or self.samples or self.converged:
+                raise ValueError(f"a block that was measured in {self.rounds} rounds is not predicted")
+        elif self.rounds < 1 or self.samples < 1:
             raise ValueError(f"nothing was measured in {self.rounds} rounds with {self.samples} samples")
         if any(cost is not None and cost < 0 for cost in (self.peak_memory_bytes, self.file_bytes)):
             raise ValueError("a size is not negative")
@@ -177,6 +185,7 @@ class Provenance:
         shares: for a table that several boards share: who measured what, each with a journal; else None.
         merged_from: for a table that was merged from others: what is taken from each; else None.
         imported_from: for a table that was imported: the file, which is all that is known of it; else None.
+        predictors: for a table with predicted entries: the files of what predicted them, each with its hash; else None.
     """
 
     created: str
@@ -189,11 +198,12 @@ class Provenance:
     shares: tuple[Share, ...] | None = None
     merged_from: tuple[MergedPart, ...] | None = None
     imported_from: ImportedFile | None = None
+    predictors: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Measured blocks of one space under one key.
+    """Measured blocks, and perhaps predicted ones, of one space under one key.
 
     Attributes:
         environment: the machine and its state when the job began; None for an imported table.
@@ -211,6 +221,11 @@ class LookupTable:
     sentinel_ms: float | None = None
     noise_floor_pct: float | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Keys of the blocks that were not measured but predicted."""
+        return tuple(block for block, entry in self.entries.items() if entry.predicted_by is not None)
 
     def entry(self, block_key: str) -> Entry:
         """Return a block's entry.

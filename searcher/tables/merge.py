@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +57,8 @@ def read_tables(paths: Sequence[Path]) -> tuple[TableFile, ...]:
 def merge_tables(files: Sequence[TableFile], prefer: Prefer | None = None) -> LookupTable:
     """Return the entries of several tables as one table.
 
+    A measured entry counts before a predicted one, whatever is preferred.
+
     Args:
         files: at least two, of one space and key, measured by a machine that was as fast each time.
         prefer: which entry to take where tables have different ones for a block; None refuses that.
@@ -85,7 +87,7 @@ def merge_tables(files: Sequence[TableFile], prefer: Prefer | None = None) -> Lo
 
 
 def disagreements(files: Sequence[TableFile]) -> tuple[str, ...]:
-    """Return the blocks whose intervals in two of the tables do not overlap: one of them was disturbed."""
+    """Return the measured blocks whose intervals in two of the tables do not overlap: one of them was disturbed."""
     return tuple(
         sorted(
             block
@@ -147,6 +149,9 @@ def _chosen(files: Sequence[TableFile], prefer: Prefer | None) -> dict[str, Tabl
             before = chosen.setdefault(block, file)
             if before.table.entries[block] == entry:
                 continue
+            if (entry.predicted_by is None) != (before.table.entries[block].predicted_by is None):
+                chosen[block] = file if entry.predicted_by is None else before
+                continue
             contested.setdefault(block, (before.path, file.path))
             if prefer is Prefer.LAST or (
                 prefer is Prefer.NARROWER and _width(entry) < _width(before.table.entries[block])
@@ -172,7 +177,8 @@ def _by_block(files: Sequence[TableFile]) -> Mapping[str, list[Entry]]:
     entries: dict[str, list[Entry]] = {}
     for file in files:
         for block, entry in file.table.entries.items():
-            entries.setdefault(block, []).append(entry)
+            if entry.predicted_by is None:
+                entries.setdefault(block, []).append(entry)
     return entries
 
 
@@ -187,13 +193,35 @@ def _provenance(files: Sequence[TableFile], chosen: Mapping[str, TableFile]) -> 
         versions=_versions(origins),
         estimated_from={model: digest for models in estimated for model, digest in models.items()} or None,
         calibration=origins[0].calibration,
-        merged_from=tuple(part for file in files for part in _parts(file, chosen)),
+        merged_from=tuple(part for file in files for part in parts_of(file, _taken(file, chosen))),
+        predictors=_predictors(files, chosen),
     )
 
 
-def _parts(file: TableFile, chosen: Mapping[str, TableFile]) -> list[MergedPart]:
-    """Return what is taken from a file; one that was merged itself is told as what it was merged from."""
-    taken = {block for block, owner in chosen.items() if owner is file}
+def _taken(file: TableFile, chosen: Mapping[str, TableFile]) -> set[str]:
+    return {block for block, owner in chosen.items() if owner is file}
+
+
+def _predictors(files: Sequence[TableFile], chosen: Mapping[str, TableFile]) -> dict[str, str] | None:
+    """Return what predicted the entries that are taken, by name; different ones of a name by name and hash."""
+    asked = {owner.table.entries[block].predicted_by for block, owner in chosen.items()}
+    named: dict[str, str] = {}
+    for file in files:
+        for name, sha256 in (file.table.provenance.predictors or {}).items():
+            if sha256 in asked and sha256 not in named.values():
+                named[name if name not in named else f"{name} ({sha256[:8]})"] = sha256
+    return named or None
+
+
+def parts_of(file: TableFile, taken: Set[str]) -> list[MergedPart]:
+    """Return what is taken from a file; one that was merged itself is told as what it was merged from.
+
+    Predicted entries are no part of any: they tell themselves what they are from.
+
+    Args:
+        file: the table.
+        taken: keys of the blocks that are taken.
+    """
     origin = file.table.provenance
     whole = MergedPart(
         file=file.path.name,
@@ -206,7 +234,8 @@ def _parts(file: TableFile, chosen: Mapping[str, TableFile]) -> list[MergedPart]
         blocks=tuple(file.table.entries),
         imported_from=origin.imported_from,
     )
-    parts = (replace(part, blocks=tuple(sorted(taken & {*part.blocks}))) for part in origin.merged_from or (whole,))
+    measured = taken - {*file.table.predicted}
+    parts = (replace(part, blocks=tuple(sorted(measured & {*part.blocks}))) for part in origin.merged_from or (whole,))
     return [part for part in parts if part.blocks]
 
 

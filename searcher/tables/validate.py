@@ -151,6 +151,17 @@ def _entries(table: LookupTable) -> Iterator[Finding]:
             )
         if not block.isprintable():
             yield _error(f"the key {block!r} holds control characters")
+    yield from _predictions(table)
+
+
+def _predictions(table: LookupTable) -> Iterator[Finding]:
+    """Tell which entries nobody measured, and whether it is known what predicted them."""
+    predicted, known = table.predicted, {*(table.provenance.predictors or {}).values()}
+    if predicted:
+        yield _warning(f"predicted, not measured: {_named(predicted)}")
+    foreign = [block for block in predicted if table.entries[block].predicted_by not in known]
+    if foreign:
+        yield _error(f"predicted by what the table does not name: {_named(foreign)}")
 
 
 def _completeness(table: LookupTable) -> Iterator[Finding]:
@@ -187,8 +198,9 @@ def _steadiness(table: LookupTable) -> Iterator[Finding]:
 
 
 def _intervals(table: LookupTable) -> Iterator[Finding]:
-    loose = [block for block, entry in table.entries.items() if not entry.converged]
-    unsure = [block for block, entry in table.entries.items() if entry.confidence < NEEDED_CONFIDENCE]
+    measured = {block: entry for block, entry in table.entries.items() if entry.predicted_by is None}
+    loose = [block for block, entry in measured.items() if not entry.converged]
+    unsure = [block for block, entry in measured.items() if entry.confidence < NEEDED_CONFIDENCE]
     if loose:
         yield _warning(f"not converged, with intervals wider than was asked: {_named(loose)}")
     if unsure:
@@ -207,7 +219,8 @@ def _origin(table: LookupTable) -> Iterator[Finding]:
         yield _warning(f"it was imported from {file} ({how}); of its conditions {known} is known")
     for title, parts in (("boards", origin.shares), ("merged tables", origin.merged_from)):
         if parts is not None:
-            yield from _coverage(title, [block for part in parts for block in part.blocks], table.entries.keys())
+            measured = table.entries.keys() - {*table.predicted}
+            yield from _coverage(title, [block for part in parts for block in part.blocks], measured)
 
 
 def _coverage(title: str, told: Sequence[str], entries: Iterable[str]) -> Iterator[Finding]:

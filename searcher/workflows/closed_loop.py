@@ -15,6 +15,7 @@ from pathlib import Path
 
 from profiler_agent.records import Settings, TableKey
 from searcher.cost_models.calibration import Calibration
+from searcher.cost_models.network_model import NetworkModel
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.search.candidate import Candidate, SearchResult
@@ -31,7 +32,7 @@ from searcher.verification.verification import (
 )
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks
 from searcher.workflows.prepare_device import ask_device, meet_device
-from searcher.workflows.price_limits import constraints_of
+from searcher.workflows.price_limits import Prices, constraints_of
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest
 
@@ -101,6 +102,24 @@ class LoopRequest:
             raise BadInputError("the prices are not of the limits of this search")
 
 
+def correctable(prices: Prices, confidence: float | None) -> LookupTable | Calibration:
+    """Return the prices behind a search's first limit, if a closed loop can correct what they predict.
+
+    Raises:
+        BadInputError: they are a model of whole networks, which has no blocks to correct, or bounds of predicted
+            entries were to be kept, which a correction by networks does not know.
+    """
+    if isinstance(prices, NetworkModel):
+        raise BadInputError(
+            "a model of whole networks has no blocks that --verify-top could correct: search without it, then verify"
+        )
+    if confidence is not None and isinstance(prices, LookupTable) and prices.predicted:
+        raise BadInputError(
+            "--verify-top with --confidence takes a calibration: it cannot correct the bounds of predicted blocks"
+        )
+    return prices
+
+
 def loop_after(request: SearchRequest, search: SearchResult, measuring: LoopSettings) -> LoopRequest:
     """Return what is to verify after a search, with the prices that it had.
 
@@ -110,11 +129,12 @@ def loop_after(request: SearchRequest, search: SearchResult, measuring: LoopSett
         measuring: where, and how much.
 
     Raises:
-        BadInputError: prices do not fit the space.
+        BadInputError: prices do not fit the space, or are none that can be corrected.
     """
     wanted = [replace(one, at_most=limit.at_most) for one, limit in zip(request.wanted, search.limits, strict=True)]
     constraints = constraints_of(request.space, wanted, request.confidence, connected_encodings(request.space))
-    return LoopRequest(request.space, search, constraints, request.table, measuring, request.data)
+    prices = correctable(request.table, request.confidence)
+    return LoopRequest(request.space, search, constraints, prices, measuring, request.data)
 
 
 def closed_loop(

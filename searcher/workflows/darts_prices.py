@@ -1,4 +1,4 @@
-"""What prices architectures for a differentiable search: tables, calibrations, and latencies of whole networks."""
+"""What prices architectures for a differentiable search: tables, calibrations, latencies of networks, their models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from profiler_agent.records import TableKey
 from searcher.cost_models.additive_fit import fit_edge_additive
 from searcher.cost_models.block_sum import BlockSum
+from searcher.cost_models.bounded_sum import BoundedSum
 from searcher.cost_models.calibrated import CalibratedModel
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration
 from searcher.cost_models.cost_model import LinearCostModel, latency_range
 from searcher.cost_models.edge_additive import EdgeAdditive
 from searcher.cost_models.network_fit import NetworkFit, encoded
+from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, NetworkModel
 from searcher.errors import BadInputError
 from searcher.search.differentiable.family import PricedDevice
 from searcher.spaces.nasbench201 import NasBench201
@@ -20,11 +22,11 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.network_latencies import NETWORKS_DOCUMENT, NetworkLatencies
 
-DevicePrices = LookupTable | Calibration | NetworkLatencies
+DevicePrices = LookupTable | Calibration | NetworkLatencies | NetworkModel
 
 
 def read_prices(content: bytes, name: str) -> DevicePrices:
-    """Read a lookup table, a calibration, or a file of network latencies, whichever it is.
+    """Read a lookup table, a calibration, a file of network latencies, or a model of them, whichever it is.
 
     Args:
         content: of the file.
@@ -42,6 +44,8 @@ def read_prices(content: bytes, name: str) -> DevicePrices:
         return CALIBRATION_DOCUMENT.parse(content, name)
     if isinstance(plain, dict) and "networks" in plain:
         return NETWORKS_DOCUMENT.parse(content, name)
+    if isinstance(plain, dict) and "additive" in plain:
+        return NETWORK_MODEL_DOCUMENT.parse(content, name)
     return TABLE_DOCUMENT.parse(content, name)
 
 
@@ -70,12 +74,19 @@ def priced_device(
         limit_ms: on the device.
 
     Raises:
-        BadInputError: prices are of another space, or too few networks were measured for the confidence.
+        BadInputError: prices are of another space, or cannot tell bounds of the confidence.
         MissingBlockError: a table lacks a block of the space.
         NotAdditiveError: a calibration has failed its own check.
     """
     if isinstance(prices, NetworkLatencies):
         return _from_networks(space, name, prices, confidence, limit_ms)
+    if isinstance(prices, NetworkModel):
+        model = prices.model(space)
+        return PricedDevice(name, prices.expected, model, model, confidence, model.latency_range(confidence), limit_ms)
+    if isinstance(prices, LookupTable) and prices.predicted:
+        bounded = BoundedSum(space, prices)
+        expected = EdgeAdditive.of(space, bounded.block_ms)
+        return PricedDevice(name, expected, bounded, bounded, confidence, bounded.latency_range(confidence), limit_ms)
     linear: LinearCostModel
     if isinstance(prices, Calibration):
         calibrated = CalibratedModel(space, prices)

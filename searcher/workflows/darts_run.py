@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from searcher.search.scores.threads import threads
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.darts import DartsSpace
 from searcher.spaces.nasbench201 import NasBench201
+from searcher.tables.lookup_table import LookupTable
 from searcher.training.datasets import fingerprint, load_dataset
 from searcher.training.torch_device import torch_device
 from searcher.workflows.darts_folder import (
@@ -35,7 +36,8 @@ from searcher.workflows.darts_folder import (
     read_state,
 )
 from searcher.workflows.darts_parts import SUPERNETS, priced_devices, put_together
-from searcher.workflows.darts_prices import read_file
+from searcher.workflows.darts_predicted import read_luts
+from searcher.workflows.darts_prices import read_prices
 from searcher.workflows.progress import Progress, Work
 
 # DARTS searches with 8 cells of 16 channels. On two processors a supernet of NAS-Bench-201 learns to rank cells sooner
@@ -52,7 +54,7 @@ class DartsRequest:
 
     Attributes:
         space: name of the search space.
-        luts: files of tables, calibrations or network latencies, one a device.
+        luts: files of tables, calibrations, network latencies or models of these, one a device.
         output: the run's folder.
         limits: on latency in ms; under the file that they are of, or under None where there is but one.
         data: name of the data set.
@@ -64,10 +66,13 @@ class DartsRequest:
         partial_channels: 1/k of the channels of each edge is mixed.
         control: what a point means.
         settings: of the search.
-        confidence: of bounds, where prices tell by how much they may be wrong.
+        confidence: of bounds, where prices tell by how much they may be wrong; None for 0.95, or less where predicted
+            entries of a table have less.
         device: that trains, as torch names it.
         threads: of torch on a CPU; None for the processors that there are.
         resume: go on with the search that is in the folder.
+        predictor: of kernels, for blocks that the one table lacks, or for all blocks where there are no `luts`; or a
+            model of whole networks, without `luts`; None for no predictor.
     """
 
     space: str
@@ -83,10 +88,11 @@ class DartsRequest:
     partial_channels: int = 1
     control: ControlChoice = ControlChoice()  # noqa: RUF009 # frozen
     settings: DartsSettings = DartsSettings()  # noqa: RUF009 # frozen
-    confidence: float = CONFIDENCE
+    confidence: float | None = None
     device: str = "cpu"
     threads: int | None = None
     resume: bool = False
+    predictor: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,10 @@ def darts_run(request: DartsRequest, clock_s: Callable[[], float] = time.monoton
         BadInputError: options do not fit each other or the files, or the folder holds another search.
         SearcherError: the search diverged.
     """
-    prices = {file: read_file(file) for file in request.luts}
+    space = space_named(request.space, request.cells, channels=request.channels)
+    prices = yield from read_luts(space, request.luts, request.predictor)
+    if request.predictor is not None:
+        request = replace(request, luts=tuple(prices))
     run = _described(request, prices)
     contents = {one.name: prices[file] for one, file in zip(run.devices, request.luts, strict=True)}
     devices = priced_devices(run, contents)
@@ -182,7 +191,7 @@ def _described(request: DartsRequest, prices: dict[Path, bytes]) -> DartsRun:
         data_fingerprint="",
         device=request.device,
         threads=request.threads or len(os.sched_getaffinity(0)),
-        confidence=request.confidence,
+        confidence=_confidence(request, prices.values()),
         devices=tuple(
             RunDevice(
                 name, f"{PRICES}/{name}.json", hashlib.sha256(prices[file]).hexdigest(), str(file), limits.get(file)
@@ -200,6 +209,19 @@ def _names(luts: tuple[Path, ...]) -> list[str]:
         alike = sum(other.stem == file.stem for other in luts[: len(names)])
         names.append(file.stem if alike == 0 else f"{file.stem}-{alike + 1}")
     return names
+
+
+def _confidence(request: DartsRequest, contents: Iterable[bytes]) -> float:
+    if request.confidence is not None:
+        return request.confidence
+    tables = (read_prices(content, "the prices") for content in contents)
+    predicted = (
+        table.entries[block].confidence
+        for table in tables
+        if isinstance(table, LookupTable)
+        for block in table.predicted
+    )
+    return min((CONFIDENCE, *predicted))
 
 
 def _limits(request: DartsRequest) -> dict[Path, float]:

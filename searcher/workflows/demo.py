@@ -190,7 +190,7 @@ def run_demo(request: DemoRequest, connect: Connect = connect) -> Work[DemoResul
     )
     SEARCH_DOCUMENT.save(search, request.search)
     watch.lap("search")
-    settings = settings_of_key(search.table_key, search.sentinel_ms)
+    settings = settings_of_key(search.require_table_key(), search.sentinel_ms)
     budget_s = max(_LEAST_VERIFY_S, request.budget_s - watch.elapsed_s)
     verification = yield from verify_search(VerifyRequest(space, search, device, settings, _TOP, budget_s), connect)
     VERIFICATION_DOCUMENT.save(verification, request.verification)

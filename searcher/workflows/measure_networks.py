@@ -114,6 +114,35 @@ def measure_models(
         KeyMismatchError: the device or the settings are not those of the table.
         SearcherError: the device cannot be reached or a network cannot be measured.
     """
+    result = yield from run_models(models, device, settings, key, connect, budget_s, "measure networks")
+    result.require_complete()
+    return MeasuredNetworks(result, models)
+
+
+def run_models(
+    models: Sequence[ExportedModel],
+    device: Device,
+    settings: Settings,
+    key: TableKey | None,
+    connect: Connect,
+    budget_s: float | None,
+    stage: str,
+) -> Work[JobResult]:
+    """Run a job of exported models to its end, as `measure_models`, but pass on what could not be measured too.
+
+    Args:
+        models: at least one; their names identify them in the result.
+        device: where.
+        settings: of the measuring.
+        key: of a table that they are compared with; None for no table.
+        connect: opens the way to the device.
+        budget_s: seconds after which no new round of measuring starts; None for no bound.
+        stage: what the measuring is for.
+
+    Raises:
+        KeyMismatchError: the device or the settings are not those of the table.
+        SearcherError: the device cannot be reached.
+    """
     versions = None if key is None else {key.runtime: key.runtime_version}
     setup = python_setup(device, settings.runtime, versions)
     with closing(Link(lambda: connect(device))) as link:
@@ -121,9 +150,7 @@ def measure_models(
         events = measure_on(link, setup, Assignment(models, settings, budget_s))
         yield Progress(PREPARING, 1, 1)
         checked = events if key is None else requiring_key(events, key)
-        result = yield from follow_job(checked, "measure networks", len(models) * settings.rounds)
-    result.require_complete()
-    return MeasuredNetworks(result, models)
+        return (yield from follow_job(checked, stage, len(models) * settings.rounds))
 
 
 def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:

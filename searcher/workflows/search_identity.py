@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT, Calibration
+from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, NetworkModel
 from searcher.search.evaluator import Rung
 from searcher.search.evolution import EvolutionSettings
 from searcher.search.limits import Constraint
@@ -63,8 +64,11 @@ def search_identity(
 
 
 def _sha256(prices: Prices | None) -> str | None:
-    """Return the hash of a table or a calibration as it would be written."""
+    """Return the hash of a table, a calibration or a model as it would be written."""
     if prices is None:
         return None
-    text = CALIBRATION_DOCUMENT.text(prices) if isinstance(prices, Calibration) else TABLE_DOCUMENT.text(prices)
+    if isinstance(prices, NetworkModel):
+        text = NETWORK_MODEL_DOCUMENT.text(prices)
+    else:
+        text = CALIBRATION_DOCUMENT.text(prices) if isinstance(prices, Calibration) else TABLE_DOCUMENT.text(prices)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -26,7 +26,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.training.datasets import ImageDataset, load_dataset
 from searcher.training.reference import Reference
 from searcher.workflows.prepare_reference import prepare_reference
-from searcher.workflows.price_limits import Prices, WantedLimit, constraints_of
+from searcher.workflows.price_limits import Prices, WantedLimit, constraints_of, table_key_of
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.scoring import Scoring, rungs_of
 from searcher.workflows.search_identity import search_identity
@@ -42,10 +42,12 @@ class SearchRequest:
     Attributes:
         space: with the depth of the networks whose costs count.
         scoring: what is maximised, and how that is measured.
-        table: of the device, or its calibration, which predicts better and knows by how much it may be wrong.
+        table: of the device, or its calibration, which predicts better and knows by how much it may be wrong, or a
+            model of whole networks there.
         limit_ms: the greatest latency on that device; None takes the middle of the predicted range.
-        confidence: the probability with which a candidate's measured latency is to keep its limit, for calibrations;
-            None holds predictions themselves against the limits.
+        confidence: the probability with which a candidate's measured latency is to keep its limit, where prices know
+            how wrong they may be: calibrations, models, and tables with predicted entries; None holds predictions
+            themselves against the limits.
         data: name of the data set.
         reference: weights of the reference; None trains one.
         deadline_s: seconds of all sessions after which no new generation starts that would end later; None for no
@@ -81,8 +83,7 @@ class SearchRequest:
             BadInputError: a limit is not positive and finite, plain tables alone are to keep limits with a confidence,
                 or there is no such way to keep limits.
         """
-        calibrated = any(isinstance(one.prices, Calibration) for one in self.wanted)
-        if self.confidence is not None and not calibrated:
+        if self.confidence is not None and not any(one.bounded for one in self.wanted):
             raise BadInputError("a table alone cannot tell how wrong it may be: --confidence takes a --calibration")
         if self.constraint not in CONSTRAINTS:
             raise BadInputError(f"--penalty takes one of {', '.join(CONSTRAINTS)}, not {self.constraint!r}")
@@ -137,12 +138,11 @@ def _search(request: SearchRequest, journal: RunJournal, account: Account) -> Wo
     candidates = rank(evaluator.candidates, preference)
     if not any(candidate.feasible for candidate in candidates):
         raise SearcherError(_nothing_found(candidates, constraints))
-    table_key = request.table.table_key if isinstance(request.table, Calibration) else request.table.key
     return SearchResult(
         space=request.space.name,
         export_cells=request.space.cells_per_stage,
         score_cells=scoring.cells_per_stage,
-        table_key=table_key,
+        table_key=table_key_of(request.table),
         sentinel_ms=request.table.sentinel_ms,
         limits=limits,
         score=score.name,
@@ -168,7 +168,7 @@ def _settings(
         "reference_sha256": None if reference is None else reference.sha256,
         "calibrated": isinstance(request.table, Calibration),
         "confidence": request.confidence,
-        "bound_over_prediction": constraints[0].bound_ratio,
+        "bound_over_prediction": None if constraints[0].upper is not None else constraints[0].bound_ratio,
     }
 
 

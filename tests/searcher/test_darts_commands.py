@@ -191,7 +191,7 @@ def test_what_cannot_be_searched_is_refused_in_one_sentence(searcher: Run, tmp_p
     search = ("darts", "--lut", TABLE, "--output", "run")
     impossible = searcher(*search, "--max-latency-ms", "0.1")
     assert_one_sentence(impossible, 1, "no architecture can keep the limit of 0.1 ms: the least possible is 0.2")
-    assert_one_sentence(searcher("darts"), 2, "a search takes --lut FILE and --output RUN")
+    assert_one_sentence(searcher("darts"), 2, "a search takes --lut FILE, or --predictor FILE, and --output RUN")
     assert_one_sentence(searcher(*search, "--max-latency-ms", "3:pi.json"), 2, "none of the files of --lut")
     assert_one_sentence(searcher(*search, "--max-latency-ms", "fast"), 2, "takes MS or MS:FILE, such as")
     assert_one_sentence(searcher(*search, "--space", "darts"), 2, "the table is of the space 'nasbench201'")

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from searcher.cost_models.agreement import spearman
+from searcher.cost_models.cell_model import doubtful
 from searcher.cost_models.cost_model import BoundedCostModel, ImpossibleLimitError
-from searcher.cost_models.network_fit import NetworkFit, doubtful
+from searcher.cost_models.network_fit import NetworkFit
 from searcher.errors import BadInputError
 from searcher.spaces.cell import OPERATIONS, all_genotypes
 from searcher.spaces.executed_edges import RULES, executed_edges

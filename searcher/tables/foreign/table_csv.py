@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from profiler_agent.records import TableKey
-from searcher.tables.flat import COLUMNS, TABLE_COLUMNS
+from searcher.tables.flat import COLUMNS, LATER_COLUMNS, TABLE_COLUMNS
 from searcher.tables.foreign.reading import ForeignFile, quote
 from searcher.tables.lookup_table import Entry, ImportedFile, LookupTable, Provenance
 
@@ -66,12 +66,12 @@ def _rows(file: ForeignFile) -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
             if header is None:
                 header = row
-                if missing := [name for name in COLUMNS if name not in row]:
+                if missing := [name for name in COLUMNS if name not in (*row, *LATER_COLUMNS)]:
                     raise file.problem(1, f"it has no column {missing[0]!r}: searcher lut export did not write it")
                 if len(set(header)) != len(header):
                     raise file.problem(1, "it names a column twice")
             elif len(row) == len(header):
-                yield reader.line_num, dict(zip(header, row, strict=True))
+                yield reader.line_num, {**dict.fromkeys(LATER_COLUMNS, ""), **dict(zip(header, row, strict=True))}
             elif row:
                 raise file.problem(reader.line_num, f"it has {len(row)} columns, not {len(header)}")
     except csv.Error as e:
@@ -99,6 +99,7 @@ def _provenance(file: ForeignFile, line: int, row: Mapping[str, str], origin: Im
         "calibration": row["calibration"] or None,
         "versions": _json(file, line, row, "versions"),
         "estimated_from": _json(file, line, row, "estimated_from"),
+        "predictors": _json(file, line, row, "predictors"),
         "imported_from": origin,
     }
     provenance: Provenance = _validated(file, line, _PROVENANCE, plain)

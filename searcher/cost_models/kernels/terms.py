@@ -1,0 +1,201 @@
+"""What a kernel's time is made of: amounts of work, each of which a device does at a rate of its own.
+
+A roofline model says that a kernel takes as long as its arithmetic or its traffic (Williams, Waterman and Patterson,
+CACM 52, 2009). Here the parts are added up and told apart by how the libraries of CPUs compute: a convolution is the
+product of a matrix of weights (`rows` outputs by `depth` = inputs · kernel²) with one of gathered input pixels (`depth`
+by `columns` = output positions). The product is worked out in blocks of rows and columns that processors hold in their
+registers, and in strips of depth and columns that they hold in a cache: rows left over make smaller blocks, which are
+slower for each number, and columns left over cost as much as a whole vector. The sizes of blocks and strips are those
+of ONNX Runtime's MLAS with AVX-512; on other devices what is fitted on top has to make up for that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from searcher.spaces.block import BlockSpec
+from searcher.spaces.counts import Convolution, convolutions
+from searcher.spaces.kernels import kernel_features
+
+_ROW_BLOCKS = (12, 6, 3, 1)
+_VECTOR = 16
+_STRIP = 128
+# Of a product of one row.
+_DEPTH_OF_PASS = 4
+# In numbers of 4 bytes: 256 KiB, 1 MiB, 4 MiB and 16 MiB, about where a core's own caches and the shared ones end.
+_CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
+# Each step of a sum waits for the one before. Sums up to about these lengths are begun while the last one is worked on.
+_OVERLAPPING = (128, 512)
+_POOLS = ("max_pool", "avg_pool")
+
+
+def terms(spec: BlockSpec) -> dict[str, float]:
+    """Return a kernel's amounts of work by name; a name stands for the same work in all kernels of a type.
+
+    All are positive or 0, and so is what a device takes for each.
+
+    Raises:
+        BadInputError: the operation is not one of those in block.py.
+    """
+    sizes = kernel_features(spec)
+    work: Counter[str] = Counter(constant=1, read=int(sizes["read"]), written=int(sizes["written"]))
+    for layer in convolutions(spec):
+        work.update(_depthwise(layer) if _is_depthwise(layer) else _product(layer))
+    if spec.operation in _POOLS:
+        work.update(_pool(spec, sizes))
+    elif not convolutions(spec):
+        work.update(_plain(spec, sizes))
+    work.update(_beyond_caches(sizes))
+    if spec.activation is not None:
+        work[f"activated_{spec.activation}"] += int(sizes["written"])
+    if sizes["sum"]:
+        work["summed"] += int(sizes["written"])
+    return {name: float(amount) for name, amount in work.items()}
+
+
+def _beyond_caches(sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return by how much a kernel's tensors are larger than caches: what does not fit comes from further away."""
+    tensors = {name: sizes[name] for name in ("read", "written", "parameters")}
+    tensors["moved"] = sizes["read"] + sizes["written"]
+    return {
+        f"{tensor}_beyond_{name}": max(0, int(size) - cache)
+        for tensor, size in tensors.items()
+        for name, cache in _CACHES.items()
+    }
+
+
+def _is_depthwise(layer: Convolution) -> bool:
+    return layer.groups == layer.in_channels == layer.out_channels > 1
+
+
+def _product(layer: Convolution) -> Mapping[str, int]:
+    """Return the work of a convolution as a product of matrices, one for each group."""
+    height, width = layer.output_size(layer.height), layer.output_size(layer.width)
+    rows, depth = layer.out_channels // layer.groups, layer.in_channels // layer.groups * layer.kernel**2
+    columns = height * width
+    column_strip, depth_strip = strips(depth, columns)
+    column_strips, depth_strips = _divided_up(columns, column_strip), _divided_up(depth, depth_strip)
+    padded = columns // column_strip * column_strip + _padded(columns % column_strip)
+    work = Counter[str]()
+    left = rows
+    for block in _ROW_BLOCKS:
+        work[f"rows_of_{block}"] = left // block * padded * depth
+        work["blocks"] += left // block * _divided_up(padded, 2 * _VECTOR) * depth_strips
+        left %= block
+    work["packed"] = depth * columns
+    work["accumulated"] = rows * columns * depth_strips
+    work["weights"] = rows * depth * column_strips
+    work["groups"] = 1
+    if layer.kernel > 1 or layer.stride > 1:
+        channels = layer.in_channels // layer.groups
+        work.update({name: channels * amount for name, amount in _gathered(layer).items()})
+        if rows > columns:
+            work["expanded"] = depth * columns
+    return {name: amount * layer.groups for name, amount in work.items()}
+
+
+def _depthwise(layer: Convolution) -> Mapping[str, int]:
+    """Return the work of a convolution whose every channel has its own kernel: products of one row."""
+    depth, columns = layer.kernel**2, layer.output_size(layer.height) * layer.output_size(layer.width)
+    column_strip, _ = strips(depth, columns)
+    column_strips = _divided_up(columns, column_strip)
+    work = {
+        "channels": 1,
+        "strips": column_strips,
+        "strip_rows": column_strips * depth,
+        "passes": _divided_up(depth, _DEPTH_OF_PASS) * _padded(columns, _VECTOR // 2),
+        "multiplied": depth * _padded(columns, _VECTOR),
+        **_gathered(layer),
+    }
+    return {name: amount * layer.in_channels for name, amount in work.items()}
+
+
+def _gathered(layer: Convolution) -> Mapping[str, int]:
+    """Return the work of laying one channel's pixels side by side as the product needs them.
+
+    That is done for each weight of the kernel and each row of the output. Rows outside of the image are cleared.
+    Neighbouring pixels are copied four at a time; pixels that lie apart one by one, with a check of each where the row
+    reaches beyond the image.
+    """
+    width = layer.output_size(layer.width)
+    rows = sum(_inside(layer, layer.height, offset)[1] for offset in range(layer.kernel))
+    work = Counter(cleared_rows=layer.kernel * (layer.kernel * layer.output_size(layer.height) - rows))
+    work["cleared"] = work["cleared_rows"] * width
+    for offset in range(layer.kernel):
+        before, inside = _inside(layer, layer.width, offset)
+        after = width - before - inside
+        if layer.stride == 1:
+            work["copied_rows"] += rows
+            work["copied_fours"] += rows * (inside // 4)
+            work["copied_ones"] += rows * (inside % 4)
+            work["margins"] += rows * (before + after)
+        else:
+            work["apart_rows"] += rows
+            work["apart_checked" if after else "apart"] += rows * (width - before)
+            work["margins"] += rows * before
+    return work
+
+
+def _inside(layer: Convolution, size: int, offset: int) -> tuple[int, int]:
+    """Return for how many positions along a side a weight of the kernel lies before the image, and in it."""
+    first = offset * layer.dilation - layer.padding
+    outputs = layer.output_size(size)
+    before = min(outputs, max(0, _divided_up(-first, layer.stride)))
+    until = min(outputs, max(0, _divided_up(size - first, layer.stride)))
+    return before, max(0, until - before)
+
+
+def _pool(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return the work of a pool: down the columns of each window's rows, then across what came of it."""
+    channels, height, width = int(sizes["channels"]), int(sizes["height"]), int(sizes["width"])
+    rows, out_width = channels * int(sizes["output_height"]), int(sizes["output_width"])
+    window = Convolution(1, 1, height, width, spec.kernel, spec.stride, spec.padding)
+    read_rows = channels * sum(_inside(window, height, offset)[1] for offset in range(spec.kernel))
+    # Where windows lie apart, half of a vector of four is not wanted.
+    vectors = rows * _divided_up(out_width, 4 if spec.stride == 1 else 2)
+    return {
+        "channels": channels,
+        "rows": rows,
+        "ragged_rows": rows if width % 4 else 0,
+        "down_fours": read_rows * (width // 4),
+        "down_ones": read_rows * (width % 4),
+        "reduced_fours": rows * (width // 4),
+        "reduced_ones": rows * (width % 4),
+        "across": vectors * spec.kernel,
+        "vectors": vectors,
+    }
+
+
+def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return the work of what neither convolves nor pools: it goes over its channels and weights once."""
+    channels, positions = int(sizes["channels"]), int(sizes["height"] * sizes["width"])
+    work = {
+        "inputs": len(spec.input_shapes),
+        "channels": channels,
+        "channel_ends": channels * (positions % 4),
+        "parameters": int(sizes["parameters"]),
+    }
+    if spec.operation == "global_avg_pool":
+        work |= {f"sums_beyond_{length}": channels * max(0, positions - length) for length in _OVERLAPPING}
+    return work
+
+
+def strips(depth: int, columns: int) -> tuple[int, int]:
+    """Return the columns and the depth of a strip: as many numbers in all cases, longer where the other is short."""
+    column_strip = depth_strip = _STRIP
+    if columns >= depth:
+        while depth_strip // 2 >= depth:
+            column_strip, depth_strip = 2 * column_strip, depth_strip // 2
+    else:
+        while column_strip > _VECTOR and column_strip // 2 >= columns:
+            column_strip, depth_strip = column_strip // 2, 2 * depth_strip
+    return column_strip, depth_strip
+
+
+def _divided_up(number: int, by: int) -> int:
+    return -(-number // by)
+
+
+def _padded(columns: int, vector: int = _VECTOR) -> int:
+    return _divided_up(columns, vector) * vector

@@ -1,0 +1,133 @@
+"""Datasets of kernels as files: CSV, or Parquet where pyarrow is installed; read back whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from profiler_agent.records import TableKey
+from searcher.artifacts import replacing, write_text
+from searcher.errors import BadInputError
+from searcher.spaces.block import BlockSpec
+from searcher.tables.dataset import COLUMNS, KernelRow, flat_rows, row_of
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def require_dataset_name(path: Path) -> None:
+    """Refuse a file name that tells no format, or one whose package is missing.
+
+    Raises:
+        BadInputError: it ends in another suffix, or in `.parquet` without pyarrow.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadInputError(f"a dataset is FILE.csv or FILE.parquet, not {path}")
+    if _is_parquet(path):
+        _arrow("pyarrow")
+
+
+def write_dataset(rows: Sequence[KernelRow], path: Path) -> None:
+    """Write rows atomically as CSV or Parquet, whichever the suffix names, with their groups of near-duplicates.
+
+    Raises:
+        BadInputError: the suffix is another, pyarrow is not there for Parquet, or the file cannot be written.
+    """
+    require_dataset_name(path)
+    flat = flat_rows(rows)
+    try:
+        if _is_parquet(path):
+            arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
+            with replacing(path) as temporary:
+                parquet.write_table(arrow.table({name: [row[name] for row in flat] for name in COLUMNS}), temporary)
+        else:
+            write_text(path, _csv(flat))
+    except OSError as e:
+        raise BadInputError(f"cannot write the dataset {path}: {e.strerror or e}") from e
+
+
+def read_dataset(path: Path) -> list[KernelRow]:
+    """Read a dataset.
+
+    Raises:
+        BadInputError: the file cannot be read, is no dataset, is of another schema version, or one of its rows tells no
+            measured kernel or one that was told before; the message names the line, of Parquet the row.
+    """
+    require_dataset_name(path)
+    rows: list[KernelRow] = []
+    seen: dict[tuple[BlockSpec, TableKey], str] = {}
+    for place, flat in _parquet_rows(path) if _is_parquet(path) else _csv_rows(path):
+        try:
+            row = row_of(flat)
+        except BadInputError as e:
+            raise BadInputError(f"{path}, {place}: {' '.join(str(e).split())}") from e
+        # An operator may be estimated in many models, and many times in one.
+        if not row.estimated:
+            first = seen.setdefault((row.spec, row.key), place)
+            if first != place:
+                raise BadInputError(f"{path}, {place}: {row.spec.key} stands in {first} already")
+        rows.append(row)
+    if not rows:
+        raise BadInputError(f"the dataset {path} holds no rows")
+    return rows
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _csv(flat: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Yield each row with the line that it ends in; what is empty is unknown."""
+    try:
+        reader = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True)
+    except (OSError, UnicodeDecodeError) as e:
+        raise BadInputError(f"cannot read the dataset {path}: {getattr(e, 'strerror', None) or e}") from e
+    try:
+        header = next(reader, [])
+        _require_columns(path, header)
+        for row in reader:
+            if len(row) != len(header):
+                raise BadInputError(f"{path}, line {reader.line_num}: it has {len(row)} columns, not {len(header)}")
+            yield f"line {reader.line_num}", {name: text or None for name, text in zip(header, row, strict=True)}
+    except csv.Error as e:
+        raise BadInputError(f"{path}, line {reader.line_num}: it is not CSV: {e}") from e
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    parquet, arrow = _arrow("pyarrow.parquet"), _arrow("pyarrow")
+    try:
+        table = parquet.read_table(path)
+    except (OSError, arrow.ArrowException) as e:
+        raise BadInputError(f"cannot read the dataset {path}: {' '.join(str(e).split())[:200]}") from e
+    _require_columns(path, table.column_names)
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"row {number}", row
+
+
+def _require_columns(path: Path, header: Sequence[str]) -> None:
+    if missing := [name for name in COLUMNS if name not in header]:
+        raise BadInputError(f"{path} is no dataset of kernels: it has no column {missing[0]!r}")
+    if len(set(header)) != len(header):
+        raise BadInputError(f"{path} is no dataset of kernels: it names a column twice")
+
+
+def _arrow(module: str) -> types.ModuleType:
+    try:
+        # Installed only by those who want Parquet.
+        return importlib.import_module(module)
+    except ImportError as e:
+        raise BadInputError(
+            "Parquet needs pyarrow, which is not installed: pip install 'profiler-agent[parquet]', or write FILE.csv"
+        ) from e

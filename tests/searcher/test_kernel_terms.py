@@ -1,0 +1,103 @@
+"""The works of kernels are what a plain walk through their loops counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from searcher.cost_models.kernels.terms import strips, terms
+from searcher.spaces.block import BlockSpec
+from searcher.spaces.counts import convolutions
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
+    """Height, width, kernel, stride and padding that give an output."""
+    kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    padding = draw(st.integers(0, kernel // 2))
+    height, width = (draw(st.integers(max(1, kernel - 2 * padding), 12)) for _ in range(2))
+    return height, width, kernel, stride, padding
+
+
+@given(windows())
+def test_gathering_is_what_a_walk_through_the_image_counts(window: tuple[int, int, int, int, int]) -> None:
+    height, width, kernel, stride, padding = window
+    spec = BlockSpec("conv_bn", ((1, 3, height, width),), 3, kernel, stride, padding, groups=3)
+    (layer,) = convolutions(spec)
+    walked: Counter[str] = Counter()
+    out_height, out_width = layer.output_size(height), layer.output_size(width)
+    for down in range(kernel):
+        for across in range(kernel):
+            for row in range(out_height):
+                columns = [column * stride + across - padding for column in range(out_width)]
+                before = sum(column < 0 for column in columns)
+                inside = sum(0 <= column < width for column in columns)
+                if not 0 <= row * stride + down - padding < height:
+                    walked.update(cleared_rows=1, cleared=out_width)
+                elif stride == 1:
+                    walked.update(copied_rows=1, copied_fours=inside // 4, copied_ones=inside % 4)
+                    walked.update(margins=out_width - inside)
+                else:
+                    checked = "apart_checked" if before + inside < out_width else "apart"
+                    walked.update({"apart_rows": 1, checked: out_width - before, "margins": before})
+    found = terms(spec)
+    for name, amount in walked.items():
+        assert found.get(name, 0.0) == 3 * amount, name
+    assert found["multiplied"] == 3 * kernel**2 * -(-out_height * out_width // 16) * 16
+
+
+@given(windows())
+def test_pooling_is_what_a_walk_through_the_windows_counts(window: tuple[int, int, int, int, int]) -> None:
+    height, width, kernel, stride, padding = window
+    spec = BlockSpec("max_pool", ((1, 2, height, width),), 2, kernel, stride, padding)
+    out_height = (height + 2 * padding - kernel) // stride + 1
+    read_rows = sum(0 <= row * stride + down - padding < height for row in range(out_height) for down in range(kernel))
+    found = terms(spec)
+    assert found["down_fours"] * 4 + found["down_ones"] == 2 * read_rows * width
+    assert found["rows"] == 2 * out_height
+
+
+def test_blocks_of_rows_are_taken_from_the_largest() -> None:
+    found = terms(BlockSpec("conv_bn", ((1, 40, 8, 8),), 12 + 6 + 3 + 2))
+    assert [found[f"rows_of_{block}"] for block in (12, 6, 3, 1)] == [40 * 64.0, 40 * 64.0, 40 * 64.0, 2 * 40 * 64.0]
+    assert "copied_rows" not in found
+    assert found["packed"] == 40 * 64
+
+
+def test_columns_left_over_cost_a_whole_vector() -> None:
+    exact, over = (terms(BlockSpec("conv_bn", ((1, 40, 1, width),), 12)) for width in (16, 17))
+    assert over["rows_of_12"] == 2 * exact["rows_of_12"]
+
+
+@pytest.mark.parametrize(
+    ("depth", "columns", "expected"), [(128, 900, (128, 128)), (9, 900, (1024, 16)), (1000, 49, (64, 256))]
+)
+def test_strips_hold_as_many_numbers_whatever_their_sides(depth: int, columns: int, expected: tuple[int, int]) -> None:
+    assert strips(depth, columns) == expected
+    assert expected[0] * expected[1] == 128**2
+
+
+def test_whatever_else_goes_over_its_channels_and_weights_once() -> None:
+    linear = terms(BlockSpec("fully_connected", ((1, 30, 1, 1),), 7))
+    assert (linear["parameters"], linear["channels"], linear["written"]) == (30 * 7 + 7, 30, 7)
+    mean = terms(BlockSpec("global_avg_pool", ((1, 6, 7, 7),), 6))
+    assert (mean["read"], mean["channel_ends"], mean["written"], mean["sums_beyond_128"]) == (6 * 49, 6 * 1, 6, 0)
+    assert terms(BlockSpec("global_avg_pool", ((1, 6, 20, 20),), 6))["sums_beyond_128"] == 6 * (400 - 128)
+    assert terms(BlockSpec("concat", ((1, 6, 7, 7),) * 3, 18))["inputs"] == 3
+
+
+def test_what_outgrows_caches_costs_extra_for_the_rest() -> None:
+    small, large = (terms(BlockSpec("relu", ((1, 64, side, side),), 64)) for side in (32, 64))
+    assert (small["read_beyond_256k"], large["read_beyond_256k"]) == (0, 64 * 64**2 - 2**16)
+    assert large["moved_beyond_1m"] == 2 * 64 * 64**2 - 2**18
+
+
+def test_an_activation_and_a_sum_are_works_of_their_own() -> None:
+    plain = terms(BlockSpec("conv_bn", ((1, 4, 8, 8),), 6))
+    fused = terms(BlockSpec("conv_bn_add", ((1, 4, 8, 8), (1, 6, 8, 8)), 6, activation="relu"))
+    assert fused["activated_relu"] == fused["summed"] == 6 * 64
+    assert not {"activated_relu", "summed"} & plain.keys()
+    assert fused["read"] == plain["read"] + 6 * 64
