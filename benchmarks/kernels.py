@@ -85,7 +85,6 @@ class Judged:
 
     spec: BlockSpec
     measured_ms: float
-    interval_ms: tuple[float, float]
     predicted: Estimate | None
     forest_ms: float
     line_ms: float
@@ -124,7 +123,7 @@ def judge_kernels(plan: Plan, predictor: KernelPredictor, known: Sequence[Measur
     return [
         Judged(
             spec,
-            *measured[spec.key],
+            measured[spec.key],
             _estimate(predictor, spec),
             forests.latency_ms(spec),
             lines.latency_ms(spec),
@@ -143,18 +142,16 @@ def _estimate(predictor: KernelPredictor, spec: BlockSpec) -> Estimate | None:
     return Estimate(own.latency_ms + predictor.call_ms, (low + predictor.call_ms, high + predictor.call_ms))
 
 
-def _measure_kernels(
-    plan: Plan, predictor: KernelPredictor, specs: Sequence[BlockSpec]
-) -> dict[str, tuple[float, tuple[float, float]]]:
+def _measure_kernels(plan: Plan, predictor: KernelPredictor, specs: Sequence[BlockSpec]) -> dict[str, float]:
+    """Return the median latency of each kernel, in ms, by its key."""
     exporter = exporter_for(predictor.key.runtime)
     settings = settings_of_key(predictor.key, predictor.sentinel_ms, 2.0, plan.rounds, 7)
-    found: dict[str, tuple[float, tuple[float, float]]] = {}
+    found: dict[str, float] = {}
     for start in range(0, len(specs), _JOB_KERNELS):
         with tempfile.TemporaryDirectory() as folder:
             models = [exporter.export_block(spec, Path(folder)) for spec in specs[start : start + _JOB_KERNELS]]
             measured = show.run(measure_models(models, _LOCAL, settings, predictor.key, connect))
-        for name, one in measured.latencies().items():
-            found[name] = one.median_ms, one.interval_ms or (one.median_ms, one.median_ms)
+        found |= {name: one.median_ms for name, one in measured.latencies().items()}
     return found
 
 
