@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.search
 	$(BIN)/searcher demo
 
+# Two processes, a file of tests each: more would disturb those that measure.
 test: check
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --durations=10
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow --durations=10
