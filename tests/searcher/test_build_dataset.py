@@ -223,6 +223,36 @@ def test_a_kernel_that_cannot_be_measured_is_told_and_replaced(tmp_path: Path) -
     assert not {one.spec.key for one in rows} & set(broken)
 
 
+def test_a_kernel_that_cannot_be_measured_by_itself_is_replaced_too(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    asked: dict[str, None] = {}
+
+    def fails(name: str) -> bool:
+        if name != CALL_OVERHEAD.key:
+            asked.setdefault(name)
+        # One of the second round's two kernels, then the only one of the third and of the one in its place.
+        return list(asked).index(name) in (8, 10, 11) if name in asked else False
+
+    card = build(request(path), FailingDevice(fails))
+    assert len(read_dataset(path)) == 10
+    assert len(card.conditions[0].failures) == 3
+    assert len(asked) == 13
+
+
+def test_single_kernels_that_fail_one_after_the_other_end_the_build(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    asked: dict[str, None] = {}
+
+    def fails(name: str) -> bool:
+        if name != CALL_OVERHEAD.key:
+            asked.setdefault(name)
+        return name in asked and list(asked).index(name) >= 9
+
+    with pytest.raises(MeasurementFailedError, match="no kernel of relu could be measured: it crashed; --types"):
+        build(request(path), FailingDevice(fails))
+    assert len(read_dataset(path)) == 9
+
+
 def test_a_type_that_a_device_cannot_compute_ends_the_build_with_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     wanted = request(path, types=("relu", "max_pool"))
