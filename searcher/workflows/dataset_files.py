@@ -41,7 +41,7 @@ def split_dataset(
     Raises:
         BadInputError: the dataset cannot be read or split, or a file is there already or cannot be written.
     """
-    if len({path.absolute() for path in (dataset, *parts)}) < 3:
+    if len({path.resolve() for path in (dataset, *parts)}) < 3:
         raise BadInputError("a dataset and its two parts are three different files")
     for path in parts:
         if not overwrite and (path.exists() or card_path(path).exists()):

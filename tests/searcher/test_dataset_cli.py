@@ -83,7 +83,10 @@ def test_a_split_parts_no_near_duplicates(searcher: Run, dataset: Path) -> None:
     again = searcher("dataset", "split", dataset, "--test-share", "0.3", "--seed", "4", "--overwrite", "--json")
     assert test.read_bytes() == kept
     assert json.loads(again.out)["test"]["rows"] == len(parts[1])
-    assert_one_sentence(searcher("dataset", "split", dataset, "--train", dataset), 2, "three different files")
+    roundabout = dataset.parent / "made" / ".." / dataset.name
+    for itself in (dataset, roundabout):
+        refused = searcher("dataset", "split", dataset, "--train", itself, "--overwrite")
+        assert_one_sentence(refused, 2, "three different files")
     assert_one_sentence(searcher("dataset", "split", dataset, "--test-share", "1", "--overwrite"), 2, "between 0 and 1")
 
 
