@@ -133,8 +133,8 @@ def _require_columns(path: Path, header: Sequence[str]) -> None:
 def _require_no_others(path: Path, names: Iterable[str]) -> None:
     if others := [name for name in names if name not in COLUMNS]:
         raise BadInputError(
-            f"{path} has a column {others[0][:40]!r}, which is none of a dataset's and would be lost: keep such columns "
-            "in a copy, and extend a file without them"
+            f"{path} has a column {others[0][:40]!r}, which is none of a dataset's and would be lost: "
+            "keep such columns in a copy, and extend a file without them"
         )
 
 
