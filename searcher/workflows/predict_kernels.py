@@ -14,7 +14,7 @@ from searcher.errors import BadInputError
 from searcher.export.kernels_of_onnx import NetworkKernel, cut
 from searcher.spaces.block import FP32
 from searcher.spaces.block_key import block_of_key
-from searcher.spaces.kernels import kernel_type
+from searcher.spaces.kernels import kernel_type, require_possible
 from searcher.tables.lookup_table import KeyMismatchError
 
 _RUNTIME, _PROVIDER = "onnxruntime", "CPUExecutionProvider"
@@ -82,7 +82,7 @@ def predict(
     Raises:
         KeyMismatchError: the predictor was trained for another level, another number of threads or another runtime.
         UnknownKernelError: it was not trained on kernels like one of these.
-        BadInputError: the target is neither, or cannot be cut into kernels.
+        BadInputError: the target is neither, cannot be cut into kernels, or is the key of what cannot be computed.
     """
     key = predictor.key
     for name, asked, trained in (("optimisation", optimization, key.optimization), ("threads", threads, key.threads)):
@@ -90,6 +90,7 @@ def predict(
             raise KeyMismatchError(f"the predictor was trained for {name} {trained}, not {asked}")
     if not _names_file(target):
         spec = block_of_key(target)
+        require_possible(spec)
         return _predicted(predictor, (NetworkKernel(target, spec.operation, spec),), "")
     require_cuttable(predictor)
     here = onnxruntime.__version__

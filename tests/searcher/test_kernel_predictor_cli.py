@@ -166,5 +166,7 @@ def test_what_cannot_be_used_is_one_sentence(searcher: Run, predictor: Path, tmp
     assert_one_sentence(searcher("predictor", "predict", predictor, readme), 2, str(readme))
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv"), 2, "is no block's key")
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv" * 100), 2, "is no block's key")
+    odd = replace(KNOWN, groups=3).key
+    assert_one_sentence(searcher("predictor", "predict", predictor, odd), 2, "cannot be parted into its groups")
     assert_one_sentence(searcher("predictor", "predict", predictor), 2, "takes an ONNX file or a block's key")
     assert not out.exists()
