@@ -82,14 +82,22 @@ class DatasetStore:
         if self.card.file_sha256 != sha256_of(self.path):
             self.card = save_card(self.card, self.rows, self.path, utc_now())
 
+    def require_new(self, report: AddedReport) -> None:
+        """Refuse a report whose rows are there already.
+
+        Raises:
+            BadInputError: they are.
+        """
+        if any(report.sha256 == known.sha256 for known in self.card.added_reports):
+            raise BadInputError(f"the operators of {report.model} (report {report.sha256[:12]}) are in it already")
+
     def add_report(self, rows: Sequence[KernelRow], report: AddedReport, conditions: Conditions) -> None:
         """Add the estimates of a whole model's operators.
 
         Raises:
             BadInputError: its rows are there already, or the file cannot be written.
         """
-        if any(report.sha256 == known.sha256 for known in self.card.added_reports):
-            raise BadInputError(f"the operators of {report.model} (report {report.sha256[:12]}) are in it already")
+        self.require_new(report)
         self.card = replace(self.card, added_reports=(*self.card.added_reports, report))
         if self.card.conditions_of(conditions.key) is None:
             self.card = replace(self.card, conditions=(*self.card.conditions, conditions))
