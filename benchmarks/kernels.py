@@ -2,12 +2,12 @@
 
 `python -m benchmarks.kernels` does on this machine what a user does: it measures a dataset (`searcher dataset build`,
 at most `--points` kernels of each type), trains a predictor on it (`searcher predictor train`) and fits that to whole
-networks drawn at random (`searcher predictor calibrate`). Then it judges by what none of them has met, all measured in
-the same session:
+networks drawn at random (`searcher predictor calibrate`). Then it judges by what none of them has met, measured in the
+same session unless `--out` holds a dataset of before:
 
 - `--fresh` kernels of each type, drawn over the whole domain by another seed. Near-duplicates of kernels that were
-  trained on count as any others. What the predictor refuses as out of its range is told apart (`refused`), and counts
-  as missed in `within_10_with_refused`.
+  trained on count as any others; `within_10_unlike` is of those without any (`unlike`). What the predictor refuses as
+  out of its range is told apart (`refused`), and counts as missed in `within_10_with_refused`.
 - MobileNetV2 and ResNet-18 at 224 pixels and `--networks` random connected NAS-Bench-201 cells, as ONNX files.
 
 Beside the predictor stand random forests on raw sizes and a line through the work of each type, both fitted to the same
@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernel_baselines import Forests, Lines
+from benchmarks.kernel_figures import JudgedKernel, kernel_figures
 from benchmarks.kernel_networks import judge_networks, network_figures
 from benchmarks.machine import describe_machine
 from profiler_agent.records import Settings
@@ -57,8 +58,6 @@ from searcher.workflows.kernel_predictors import TrainingRequest, train_kernel_p
 from searcher.workflows.measure_networks import measure_models, settings_of_key
 
 _LOCAL = Device("local")
-_NEAR = 0.1
-_BOOTSTRAP, _INTERVAL = 2000, (2.5, 97.5)
 _JOB_KERNELS = 60
 
 
@@ -76,18 +75,8 @@ class Plan:
     seed: int
     fresh_seed: int
     rounds: int
+    fresh_rounds: int
     folder: Path
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One fresh kernel: measured, and predicted by each; None where the predictor refuses it."""
-
-    spec: BlockSpec
-    measured_ms: float
-    predicted: Estimate | None
-    forest_ms: float
-    line_ms: float
 
 
 def trained(plan: Plan) -> tuple[KernelPredictor, list[MeasuredKernel], dict[str, float]]:
@@ -113,7 +102,7 @@ def trained(plan: Plan) -> tuple[KernelPredictor, list[MeasuredKernel], dict[str
     return predictor, kernels, seconds
 
 
-def judge_kernels(plan: Plan, predictor: KernelPredictor, known: Sequence[MeasuredKernel]) -> list[Judged]:
+def judge_kernels(plan: Plan, predictor: KernelPredictor, known: Sequence[MeasuredKernel]) -> list[JudgedKernel]:
     """Draw fresh kernels of every type, predict them, and measure them."""
     generator = np.random.default_rng(plan.fresh_seed)
     trained_on = {one.spec.key for one in known}
@@ -121,7 +110,7 @@ def judge_kernels(plan: Plan, predictor: KernelPredictor, known: Sequence[Measur
     forests, lines = Forests(known, plan.seed), Lines(known)
     measured = _measure_kernels(plan, predictor, [fresh[at] for at in generator.permutation(len(fresh))])
     return [
-        Judged(
+        JudgedKernel(
             spec,
             measured[spec.key],
             _estimate(predictor, spec),
@@ -143,9 +132,9 @@ def _estimate(predictor: KernelPredictor, spec: BlockSpec) -> Estimate | None:
 
 
 def _measure_kernels(plan: Plan, predictor: KernelPredictor, specs: Sequence[BlockSpec]) -> dict[str, float]:
-    """Return the median latency of each kernel, in ms, by its key."""
+    """Return what each kernel takes, the call included, in ms."""
     exporter = exporter_for(predictor.key.runtime)
-    settings = settings_of_key(predictor.key, predictor.sentinel_ms, 2.0, plan.rounds, 7)
+    settings = settings_of_key(predictor.key, predictor.sentinel_ms, 2.0, plan.fresh_rounds, 7)
     found: dict[str, float] = {}
     for start in range(0, len(specs), _JOB_KERNELS):
         with tempfile.TemporaryDirectory() as folder:
@@ -155,67 +144,6 @@ def _measure_kernels(plan: Plan, predictor: KernelPredictor, specs: Sequence[Blo
     return found
 
 
-def kernel_figures(judged: Sequence[Judged], seed: int) -> dict[str, Any]:
-    """Return figures of all fresh kernels, and of each type."""
-    answered = [one for one in judged if one.predicted is not None]
-    near = np.array([_near(one.predicted.latency_ms, one) for one in answered if one.predicted is not None])
-    forests = np.array([_near(one.forest_ms, one) for one in answered])
-    lines = np.array([_near(one.line_ms, one) for one in answered])
-    generator = np.random.default_rng(seed)
-    rows = generator.integers(len(near), size=(_BOOTSTRAP, len(near)))
-    gains = (near.astype(float) - forests)[rows].mean(axis=1)
-    by_type: dict[str, list[Judged]] = {}
-    for one in judged:
-        by_type.setdefault(kernel_type(one.spec), []).append(one)
-    return {
-        "within_10": near.mean(),
-        "within_10_with_refused": near.sum() / len(judged),
-        "refused": len(judged) - len(answered),
-        "interval_coverage": _coverage(answered),
-        "forests_within_10": forests.mean(),
-        "lines_within_10": lines.mean(),
-        "gain_over_forests": {
-            "value": near.mean() - forests.mean(),
-            "interval": np.percentile(gains, _INTERVAL).tolist(),
-        },
-        "fresh_kernels": len(judged),
-        "types": {name: _type_figures(rows) for name, rows in by_type.items()},
-    }
-
-
-def _type_figures(judged: Sequence[Judged]) -> dict[str, Any]:
-    answered = [one for one in judged if one.predicted is not None]
-    if not answered:
-        return {"refused": len(judged)}
-    errors = [abs(_error(one.predicted.latency_ms, one)) for one in answered if one.predicted is not None]
-    return {
-        "within_10": float(np.mean([error <= _NEAR for error in errors])),
-        "within_5": float(np.mean([error <= _NEAR / 2 for error in errors])),
-        "median_error_pct": 100 * float(np.median(errors)),
-        "worst_error_pct": 100 * max(errors),
-        "interval_coverage": _coverage(answered),
-        "forests_within_10": float(np.mean([_near(one.forest_ms, one) for one in answered])),
-        "refused": len(judged) - len(answered),
-    }
-
-
-def _coverage(answered: Sequence[Judged]) -> float:
-    held = [
-        one.predicted.interval_ms[0] <= one.measured_ms <= one.predicted.interval_ms[1]
-        for one in answered
-        if one.predicted is not None
-    ]
-    return float(np.mean(held))
-
-
-def _error(predicted_ms: float, one: Judged) -> float:
-    return predicted_ms / one.measured_ms - 1
-
-
-def _near(predicted_ms: float, one: Judged) -> bool:
-    return abs(_error(predicted_ms, one)) <= _NEAR
-
-
 def run(plan: Plan) -> dict[str, Any]:
     """Measure, train, and judge."""
     predictor, kernels, seconds = trained(plan)
@@ -223,10 +151,10 @@ def run(plan: Plan) -> dict[str, Any]:
     began = time.monotonic()
     judged = judge_kernels(plan, predictor, kernels)
     seconds["fresh_kernels"] = time.monotonic() - began
-    networks = network_figures(judge_networks(predictor, plan.networks, plan.fresh_seed, plan.folder))
+    networks = network_figures(judge_networks(predictor, plan.networks, plan.fresh_seed))
     correction = predictor.file.networks
     return {
-        **kernel_figures(judged, plan.seed),
+        **kernel_figures(judged, [one.spec for one in kernels], plan.seed),
         **networks,
         "points_per_kernel": max(points.values()),
         "points": dict(points),
@@ -250,17 +178,21 @@ def main() -> None:
     """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="unused: this benchmark needs no public data")
-    parser.add_argument("--points", type=int, default=300, help="the most kernels of a type to train on")
+    parser.add_argument("--points", type=int, default=200, help="the most kernels of a type to train on")
     parser.add_argument("--target-pct", type=float, help="mean error at which a type gets no more; none unless given")
     parser.add_argument("--types", default=",".join(DEFAULT_TYPES), help="separated by commas")
-    parser.add_argument("--fresh", type=int, default=40, help="kernels of each type to judge by")
+    parser.add_argument("--fresh", type=int, default=25, help="kernels of each type to judge by")
     parser.add_argument("--networks", type=int, default=20, help="of NAS-Bench-201, to judge by")
     parser.add_argument("--drawn-networks", type=int, default=40, help="to fit the predictor to")
     parser.add_argument("--confidence", type=float, default=0.9, help="of the intervals")
     parser.add_argument("--rounds", type=int, default=3, help="the most processes that measure a kernel")
+    text = "the most processes that measure a fresh one: what judges is to be sure"
+    parser.add_argument("--fresh-rounds", type=int, default=9, help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the dataset and the training")
     parser.add_argument("--fresh-seed", type=int, default=2024, help="of what is judged by")
-    parser.add_argument("--out", type=Path, help="folder for the dataset and the predictor; one that is there is used")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the dataset and the predictor; a dataset there is gone on with"
+    )
     options = parser.parse_args()
     start_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -277,6 +209,7 @@ def main() -> None:
             options.seed,
             options.fresh_seed,
             options.rounds,
+            options.fresh_rounds,
             options.out or Path(folder),
         )
         try:

@@ -1,67 +1,62 @@
-"""The benchmark of kernel predictors: what its figures count, and what it compares with."""
+"""Whether the benchmark of kernel predictors sums up what it should, and never what nobody predicted."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks.kernel_baselines import Forests, Lines
+from benchmarks.kernel_figures import JudgedKernel, kernel_figures
 from benchmarks.kernel_networks import network_figures
-from benchmarks.kernels import Judged, kernel_figures
 from searcher.cost_models.kernels.kernel_model import Estimate
 from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
+from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from tests.searcher.made_up_kernels import drawn, measured
 
-RELU, SUM = BlockSpec("relu", ((1, 8, 8, 8),), 8), BlockSpec("add", ((1, 8, 8, 8),) * 2, 8)
+
+def relu(channels: int) -> BlockSpec:
+    return BlockSpec("relu", ((1, channels, 32, 32),), channels)
 
 
-def judged(predicted_ms: float | None, spec: BlockSpec = RELU, forest_ms: float = 2.0) -> Judged:
-    """A kernel of 1 ms whose interval is 5% on both sides of the prediction."""
-    estimate = None if predicted_ms is None else Estimate(predicted_ms, (0.95 * predicted_ms, 1.05 * predicted_ms))
-    return Judged(spec, 1.0, estimate, forest_ms, 1.0)
+def judged(channels: int, predicted_ms: float | None, forest_ms: float = 2.0) -> JudgedKernel:
+    """A kernel that takes 1 ms."""
+    told = None if predicted_ms is None else Estimate(predicted_ms, (predicted_ms - 0.2, predicted_ms + 0.1))
+    return JudgedKernel(relu(channels), 1.0, told, forest_ms, line_ms=1.05)
 
 
-def test_shares_are_of_what_was_predicted_and_refusals_are_told() -> None:
-    kernels = [judged(1.02), judged(0.91), judged(1.11), judged(None), judged(1.04, SUM, forest_ms=1.05)]
-    told = kernel_figures(kernels, seed=0)
-    assert told["within_10"] == pytest.approx(3 / 4)
-    assert told["within_10_with_refused"] == pytest.approx(3 / 5)
-    assert (told["refused"], told["fresh_kernels"]) == (1, 5)
-    # 0.91 and 1.11 are further off than their intervals reach.
-    assert told["interval_coverage"] == pytest.approx(2 / 4)
-    assert told["forests_within_10"] == pytest.approx(1 / 4)
-    assert told["gain_over_forests"]["value"] == pytest.approx(2 / 4)
-    low, high = told["gain_over_forests"]["interval"]
-    assert low <= 0.5 <= high
-    assert told["lines_within_10"] == 1
-    assert told["types"]["add"] == {
-        "within_10": 1.0,
-        "within_5": 1.0,
-        "median_error_pct": pytest.approx(4),
-        "worst_error_pct": pytest.approx(4),
-        "interval_coverage": 1.0,
-        "forests_within_10": 1.0,
-        "refused": 0,
+def test_refused_kernels_and_near_duplicates_are_told_apart() -> None:
+    fresh = [judged(33, 1.05), judged(100, 1.08), judged(200, 1.3), judged(500, None, forest_ms=1.0)]
+    told = kernel_figures(fresh, [relu(32), relu(1000)], 0)
+    assert told["within_10"] == pytest.approx(2 / 3)
+    assert told["within_10_with_refused"] == 0.5
+    assert (told["unlike"], told["within_10_unlike"]) == (2, 0.5)
+    assert (told["refused"], told["fresh_kernels"]) == (1, 4)
+    assert told["interval_coverage"] == pytest.approx(2 / 3)
+    assert (told["forests_within_10"], told["lines_within_10"]) == (0, 1)
+    assert told["gain_over_forests"]["value"] == pytest.approx(2 / 3)
+    assert told["types"]["relu"]["worst_error_pct"] == pytest.approx(30)
+    assert kernel_figures(fresh[:1], [relu(32)], 0)["within_10_unlike"] is None
+    with pytest.raises(BadInputError, match="refuses all of the 1 fresh kernels"):
+        kernel_figures(fresh[3:], [relu(32)], 0)
+
+
+def test_refused_networks_are_missed_and_no_numbers() -> None:
+    told = {
+        "a": {"error_pct": -4.0, "sum_error_pct": -30.0, "measured_ms": 1.0, "interval_ms": [0.9, 1.1]},
+        "b": {"refused": "it has an LSTM", "measured_ms": 1.0},
+        "c": {"refused": "it has an LSTM", "measured_ms": 1.0},
     }
-    assert told["types"]["relu"]["refused"] == 1
-
-
-def test_a_type_that_is_refused_whole_has_no_figures() -> None:
-    told = kernel_figures([judged(1.0), judged(None, SUM)], seed=0)
-    assert told["types"]["add"] == {"refused": 1}
-
-
-def test_networks_that_are_refused_count_as_missed() -> None:
-    near = {"measured_ms": 10.0, "interval_ms": [9.5, 10.5], "error_pct": -4.0, "sum_error_pct": -12.0}
-    far = {"measured_ms": 10.0, "interval_ms": [11.0, 12.0], "error_pct": 15.0, "sum_error_pct": 9.0}
-    told = network_figures({"a": near, "b": far, "c": {"refused": "unknown", "measured_ms": 1.0}})
-    assert told["networks_within_10"] == pytest.approx(1 / 3)
-    assert told["networks_within_10_by_sum"] == pytest.approx(1 / 3)
-    assert told["networks_interval_coverage"] == pytest.approx(1 / 2)
-    assert told["networks_refused"] == 1
+    found = network_figures(told)
+    assert found["networks_within_10"] == pytest.approx(1 / 3)
+    assert (found["networks_within_10_by_sum"], found["networks_median_error_pct"]) == (0, 4.0)
+    assert (found["networks_refused"], found["networks_interval_coverage"]) == (2, 1.0)
+    nothing = network_figures({name: told[name] for name in "bc"})
+    assert nothing["networks_median_error_pct"] is None
+    json.dumps([found, nothing], allow_nan=False)
 
 
 def test_baselines_learn_what_they_can() -> None:

@@ -48,7 +48,8 @@ def evaluate(model: Path, networks: Path, confidence: float, as_json: bool) -> N
     if as_json:
         show.document(dataclasses.asdict(judged))
         return
-    left_out = f", {judged.disconnected} disconnected ones left out" if judged.disconnected else ""
+    counts = ((judged.disconnected, "disconnected ones"), (judged.trained_on, "that it was fitted to"))
+    left_out = "".join(f", {count} {which} left out" for count, which in counts if count)
     show.result(f"{judged.networks} networks of {judged.space} on {printable(judged.device)}{left_out}")
     show.result(
         f"mean error {judged.mape_pct:.1f}%; within 5%: {100 * judged.within_5_share:.1f}%, within 10%: "

@@ -57,8 +57,11 @@ def _predict_kernels(path: Path, target: str, optimization: str | None, threads:
         low, high = kernel.interval_ms
         show.result(f"{kernel.latency_ms:10.5f} ms ({low:.5f} … {high:.5f})  {kernel.operation}  {kernel.block}")
     show.result(f"{told.call_ms:10.5f} ms  call of the runtime")
+    if told.fitted:
+        show.result(f"{told.beyond_ms:+10.5f} ms  what networks take beyond that")
     low, high = told.interval_ms
-    bounds = f"between {low:.4f} and {high:.4f} ms if each kernel lies in its {100 * told.confidence:g}% interval"
-    show.result(f"{told.latency_ms:.4f} ms; {bounds}")
+    share = f"{100 * told.confidence:g}%"
+    held = f"with {share}, as networks have shown" if told.fitted else f"if each kernel lies in its {share} interval"
+    show.result(f"{told.latency_ms:.4f} ms; between {low:.4f} and {high:.4f} ms {held}")
     if told.note:
         show.result(told.note)

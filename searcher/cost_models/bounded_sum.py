@@ -12,6 +12,7 @@ is what calibrations are for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,7 +112,10 @@ class BoundedSum:
         least, entry = min(self._entries.items(), key=lambda one: one[1].confidence)
         if confidence > entry.confidence:
             how = "measured" if entry.predicted_by is None else "predicted"
+            # Rounded down: what is asked for then is not refused once more.
+            possible = math.floor(1e4 * entry.confidence) / 1e4
+            advice = f"ask for --confidence {possible:g} or less" if possible else "measure it in more rounds"
             raise BadInputError(
                 f"{least} is {how} with a confidence of {100 * entry.confidence:g}% only: no bound of "
-                f"{100 * confidence:g}% is known; ask for --confidence {entry.confidence:g} or less"
+                f"{100 * confidence:g}% is known; {advice}"
             )

@@ -6,7 +6,7 @@ joins. Types and regions of larger errors get more of the next round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from searcher.cost_models.adaptive_drawing import DrawnKernel, Region, dealt, draw_round, mean_error_pct
 from searcher.cost_models.quick_kernel_model import FEWEST_POINTS, QuickModel
 from searcher.spaces.block import FP32, BlockSpec
+from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
 from searcher.tables.dataset import RANDOM, KernelRow
 
@@ -43,12 +44,15 @@ class Rounds:
     near: Mapping[str, Sequence[BlockSpec]]
     dtype: str = FP32
 
-    def drawn(self, measured: Sequence[KernelRow], generator: np.random.Generator) -> list[DrawnKernel]:
+    def drawn(
+        self, measured: Sequence[KernelRow], generator: np.random.Generator, failed: Set[str] = frozenset()
+    ) -> list[DrawnKernel]:
         """Draw the next round.
 
         Args:
             measured: all rows so far of the key.
             generator: draws it, and fits the models.
+            failed: keys of kernels that could not be measured, and are not drawn again.
 
         Returns:
             Its kernels with what is predicted of them; none when there are enough of each type, or the target is
@@ -59,9 +63,10 @@ class Rounds:
         """
         of_types = {name: [row for row in measured if row.kernel_type == name] for name in self.types}
         judged = {name: _latest_judged(rows) for name, rows in of_types.items()}
+        out_of_reach = {block_of_key(key).in_dtype(FP32).key for key in failed}
         drawn: list[DrawnKernel] = []
         for name, count in self._counts(of_types, judged).items():
-            known = {row.spec.in_dtype(FP32).key for row in of_types[name]}
+            known = {row.spec.in_dtype(FP32).key for row in of_types[name]} | out_of_reach
             regions, near = _regions(judged[name]), self.near.get(name, ())
             ends = len(of_types[name]) < self._first
             kernels = draw_round(name, count, generator, self.limits, known, regions, near, ends=ends) if count else []

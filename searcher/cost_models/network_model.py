@@ -7,6 +7,7 @@ History of the schema: 1, the first.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from searcher.tables.network_latencies import NetworkLatencies
 SCHEMA_VERSION = 1
 MODELLED = {"nasbench201": (len(EDGES), len(OPERATIONS)), "fbnet": (LAYERS, len(CHOICES))}
 """Spaces that have such models: how many positions, and choices at each."""
+_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Sample:
         sha256: of its bytes.
         networks: how many it holds.
         source: where its figures come from, as it says.
+        digests: `digest_of` each, sorted: nobody is to judge the model by them.
     """
 
     file: str
     sha256: str
     networks: int
     source: str
+    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,15 @@ class NetworkModel:
         raise BadInputError(f"the model is of networks of {self.space}, not of {space.name}")
 
 
+def digest_of(space: SearchSpace, text: str) -> str:
+    """Return what tells an architecture, however its text is written, without telling it.
+
+    Raises:
+        BadInputError: the text is no architecture of the space.
+    """
+    return hashlib.sha256(space.format(space.parse(text)).encode()).hexdigest()[:_DIGITS]
+
+
 NETWORK_MODEL_DOCUMENT = Document(NetworkModel, "model of network latencies", SCHEMA_VERSION)
 
 
@@ -178,7 +191,7 @@ def fit_network_model(latencies: NetworkLatencies, file: str, sha256: str, creat
             space=latencies.space,
             device=latencies.device,
             created=created,
-            sample=Sample(file, sha256, len(latencies.networks), latencies.source),
+            sample=Sample(file, sha256, len(latencies.networks), latencies.source, _digests(latencies)),
             key=latencies.key,
             export_cells=latencies.export_cells,
             sentinel_ms=latencies.sentinel_ms,
@@ -188,3 +201,8 @@ def fit_network_model(latencies: NetworkLatencies, file: str, sha256: str, creat
         )
     except ValueError as e:
         raise BadInputError(f"no model comes of {file}: {e}") from e
+
+
+def _digests(latencies: NetworkLatencies) -> tuple[str, ...]:
+    space = NasBench201() if latencies.space == "nasbench201" else FBNet()
+    return tuple(sorted(digest_of(space, text) for text in latencies.networks))

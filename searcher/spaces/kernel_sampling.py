@@ -222,14 +222,14 @@ def _with_inputs(spec: BlockSpec, inputs: int, pixels: bool) -> BlockSpec:
 
 def _resized(spec: BlockSpec, sides: tuple[int, int], channels: int, outputs: int) -> BlockSpec:
     """Return a kernel of other sizes, as its operation and groups allow them."""
-    groups = spec.groups
-    if domain_of(kernel_type(spec)).depthwise:
-        groups = outputs = channels
+    groups, domain = spec.groups, domain_of(kernel_type(spec))
+    if domain.depthwise:
+        groups = channels
     elif groups > 1:
         channels, outputs = (max(1, round(size / groups)) * groups for size in (channels, outputs))
-    elif spec.operation == "concat":
+    if spec.operation == "concat":
         outputs = channels * len(spec.input_shapes)
-    elif domain_of(kernel_type(spec)).outputs is None:
+    elif domain.outputs is None:
         outputs = channels
     alone = replace(spec, input_shapes=((1, channels, *sides),), output_channels=outputs, groups=groups)
     pixels = len(spec.input_shapes) == 2 and spec.input_shapes[1][2:] == (1, 1)

@@ -6,12 +6,17 @@ that a model of their latency has to know sizes alone.
 
 from __future__ import annotations
 
-from searcher.spaces.block import BlockSpec
+from searcher.errors import BadInputError
+from searcher.spaces.block import ACTIVATIONS, BlockSpec
 from searcher.spaces.counts import block_macs, block_parameters, convolutions
 
 POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED = "pointwise", "convolution", "depthwise", "grouped"
 CONVOLUTIONS = (POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED)
 _CONVOLVING = ("conv_bn", "conv_bn_add")
+_KEEPING_CHANNELS = (
+    *("max_pool", "avg_pool", "global_avg_pool", "add", "mul", "batch_norm", "softmax", "transpose", "slice", "view"),
+    *ACTIVATIONS,
+)
 
 FEATURES = (
     *("height", "width", "channels", "outputs", "kernel", "stride", "groups", "hidden", "inputs", "activation", "sum"),
@@ -77,3 +82,21 @@ def output_size(spec: BlockSpec) -> tuple[int, int]:
         return layers[0].output_size(height), layers[0].output_size(width)
     extent = spec.dilation * (spec.kernel - 1) + 1
     return tuple((side + 2 * spec.padding - extent) // spec.stride + 1 for side in (height, width))  # type: ignore[return-value]
+
+
+def require_possible(spec: BlockSpec) -> None:
+    """Refuse a kernel that nothing can compute, such as a key may tell: whoever predicts it would make a number of it.
+
+    Raises:
+        BadInputError: its channels cannot be parted into its groups, its window is larger than its image, its output
+            has other channels than its inputs give, or the operation is not one of those in block.py.
+    """
+    if any(one.in_channels % one.groups or one.out_channels % one.groups for one in convolutions(spec)):
+        raise BadInputError(f"there is no {spec.key}: its channels cannot be parted into its groups")
+    if min(output_size(spec)) < 1:
+        raise BadInputError(f"there is no {spec.key}: its window is larger than its image")
+    given = sum(shape[1] for shape in spec.input_shapes) if spec.operation == "concat" else spec.input_shapes[0][1]
+    if spec.operation in ("concat", *_KEEPING_CHANNELS) and spec.output_channels != given:
+        raise BadInputError(f"there is no {spec.key}: its output has {given} channels, not {spec.output_channels}")
+    # Of some operations the images are rows, or parted into groups.
+    _ = spec.file_shapes

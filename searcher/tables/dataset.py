@@ -192,7 +192,7 @@ def row_of(flat: Mapping[str, Any]) -> KernelRow:
         first = e.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{place or 'it'}: {first['msg'].removeprefix('Value error, ').lower()}") from e
-    except (RecordError, ValueError, RecursionError) as e:
+    except (RecordError, TypeError, ValueError, RecursionError) as e:
         raise BadInputError(str(e)) from e
     return row
 

@@ -6,7 +6,7 @@ import csv
 import importlib
 import io
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,24 @@ def write_dataset(rows: Sequence[KernelRow], path: Path) -> None:
         raise BadInputError(f"cannot write the dataset {path}: {e.strerror or e}") from e
 
 
-def read_dataset(path: Path) -> list[KernelRow]:
+def read_dataset(path: Path, *, to_extend: bool = False) -> list[KernelRow]:
     """Read a dataset.
+
+    Args:
+        path: of the file.
+        to_extend: whether it will be written again with more rows: columns that others added would be lost then.
 
     Raises:
         BadInputError: the file cannot be read, is no dataset, is of another schema version, or one of its rows tells no
-            measured kernel or one that was told before; the message names the line, of Parquet the row.
+            measured kernel or one that was told before; the message names the line, of Parquet the row. Or it is to be
+            extended and has columns that are not a dataset's.
     """
     require_dataset_name(path)
     rows: list[KernelRow] = []
     seen: dict[tuple[BlockSpec, TableKey], str] = {}
-    for place, flat in _parquet_rows(path) if _is_parquet(path) else _csv_rows(path):
+    for place, flat in (_parquet_rows if _is_parquet(path) else _csv_rows)(path):
+        if to_extend:
+            _require_no_others(path, flat)
         try:
             row = row_of(flat)
         except BadInputError as e:
@@ -121,6 +128,14 @@ def _require_columns(path: Path, header: Sequence[str]) -> None:
         raise BadInputError(f"{path} is no dataset of kernels: it has no column {missing[0]!r}")
     if len(set(header)) != len(header):
         raise BadInputError(f"{path} is no dataset of kernels: it names a column twice")
+
+
+def _require_no_others(path: Path, names: Iterable[str]) -> None:
+    if others := [name for name in names if name not in COLUMNS]:
+        raise BadInputError(
+            f"{path} has a column {others[0][:40]!r}, which is none of a dataset's and would be lost: "
+            "keep such columns in a copy, and extend a file without them"
+        )
 
 
 def _arrow(module: str) -> types.ModuleType:

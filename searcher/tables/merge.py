@@ -150,7 +150,10 @@ def _chosen(files: Sequence[TableFile], prefer: Prefer | None) -> dict[str, Tabl
             if before.table.entries[block] == entry:
                 continue
             if (entry.predicted_by is None) != (before.table.entries[block].predicted_by is None):
-                chosen[block] = file if entry.predicted_by is None else before
+                if entry.predicted_by is None:
+                    # Whatever predictions there were before: they need no decision any more.
+                    chosen[block] = file
+                    contested.pop(block, None)
                 continue
             contested.setdefault(block, (before.path, file.path))
             if prefer is Prefer.LAST or (

@@ -6,7 +6,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import DatasetCard, Draw
 from searcher.tables.dataset_file import require_dataset_name
-from searcher.workflows.dataset_rows import rows_of_job
+from searcher.workflows.dataset_rows import TOO_MANY_IN_VAIN, rows_of_job
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
 from searcher.workflows.measure_networks import run_models
 from searcher.workflows.prepare_device import prepare_device
@@ -40,7 +40,6 @@ DEFAULT_POINTS = 300
 # What a crash may cost: the kernels of one job. More in one job would take its call and its sentinel further apart.
 _KERNELS_A_JOB = 40
 _LEAST_JOB_S = 1.0
-_TOO_MANY_IN_VAIN = 5
 _DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
 
 
@@ -164,11 +163,13 @@ class _Campaign:
             left_out = ", ".join(name for name in request.types if name not in types)
             yield Progress(_DRAWING, 0, 1, f"in {key.precision} there are no kernels of {left_out} by themselves")
         rounds = Rounds(types, request.points, request.limits, request.target_pct, near, key.precision)
+        in_vain = Counter[str]()
         while True:
             measured = self.store.measured(key)
             drawing_round = next_round(measured)
             generator = np.random.default_rng([request.seed, zlib.crc32(repr(key).encode()), drawing_round])
-            drawn = rounds.drawn(measured, generator)
+            # Of a round that brought nothing the very same would be drawn again.
+            drawn = rounds.drawn(measured, generator, self._failures(key).keys())
             if not drawn:
                 return
             yield Progress(_DRAWING, len(measured), len(measured) + len(drawn), _summary(drawing_round, drawn))
@@ -181,7 +182,7 @@ class _Campaign:
                     return
                 chosen = [drawn[one] for one in order[start : start + _KERNELS_A_JOB]]
                 yield from self._measured(chosen, exporter, key, drawing_round)
-            self._require_some_of_each(drawn, key, drawing_round)
+            self._require_some_of_each(drawn, key, drawing_round, in_vain)
 
     def _key(self, exporter: Exporter) -> Work[TableKey]:
         """Find out under which key the device measures with these settings, by a job that computes nothing."""
@@ -216,32 +217,46 @@ class _Campaign:
             result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
         rows = rows_of_job(result, models, chosen, drawing_round)
         self.store.note_job(result, device.name, exporter)
-        self.store.join(rows)
+        if rows or self.store.rows:
+            self.store.join(rows)
         for failure in result.failures:
             yield Progress(
                 _MEASURING, 1, 1, f"{printable(failure.block_id)} is left out: {printable(failure.sentence)}"
             )
 
-    def _require_some_of_each(self, drawn: Sequence[DrawnKernel], key: TableKey, drawing_round: int) -> None:
+    def _require_some_of_each(
+        self, drawn: Sequence[DrawnKernel], key: TableKey, drawing_round: int, in_vain: Counter[str]
+    ) -> None:
         """Refuse to go on with a type that the device cannot measure: it would be drawn for ever.
 
+        Args:
+            drawn: the kernels of the round.
+            key: of its rows.
+            drawing_round: its number.
+            in_vain: by type, how many kernels were drawn since the last one that was measured; this round is added.
+
         Raises:
-            MeasurementFailedError: none of it was ever measured, or none of many in this round.
+            MeasurementFailedError: none of it was ever measured, or none of the last many.
         """
         rows = self.store.measured(key)
         ever = {row.kernel_type for row in rows}
         now = {row.kernel_type for row in rows if row.drawing_round == drawing_round}
         for name, count in Counter(kernel_type(one.spec) for one in drawn).items():
+            in_vain[name] = 0 if name in now else in_vain[name] + count
             # Of a few kernels each may be an odd one.
-            if name in now or (name in ever and count < _TOO_MANY_IN_VAIN):
+            if name in ever and in_vain[name] < TOO_MANY_IN_VAIN:
                 continue
-            conditions = self.store.card.conditions_of(key)
-            reasons = {} if conditions is None else conditions.failures
+            reasons = self._failures(key)
             reason = next((reasons[one.spec.key] for one in drawn if one.spec.key in reasons), "nobody said why")
             raise MeasurementFailedError(
                 f"no kernel of {name} could be measured: {printable(reason)}; --types leaves it out, and what was "
                 f"measured is in {self.store.path}"
             )
+
+    def _failures(self, key: TableKey) -> Mapping[str, str]:
+        """Return the kernels that could not be measured under a key, and why."""
+        conditions = self.store.card.conditions_of(key)
+        return {} if conditions is None else conditions.failures
 
 
 def _sentinel_ns(measured: Sequence[KernelRow]) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 from searcher.artifacts import ExportedModel
 from searcher.cost_models.kernels.kernel_model import UnknownKernelError
 from searcher.cost_models.kernels.predictor import KernelPredictor, PredictorFile
-from searcher.cost_models.kernels.whole_networks import FEWEST_NETWORKS, MeasuredNetwork, fit_correction
+from searcher.cost_models.kernels.whole_networks import MeasuredNetwork, fewest_networks, fit_correction
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter, exporter_for
@@ -64,7 +64,7 @@ class PredictorCalibrationRequest:
             BadInputError: there are too few networks for a fit, or for the interval of the predictor's confidence.
         """
         confidence = self.predictor.confidence
-        needed = max(FEWEST_NETWORKS, int(np.ceil(confidence / (1 - confidence) - 1e-9)))
+        needed = fewest_networks(confidence)
         if self.networks < needed:
             raise BadInputError(
                 f"a predictor with intervals of {100 * confidence:g}% is fitted to {needed} networks at least, "

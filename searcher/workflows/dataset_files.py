@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from searcher.errors import BadInputError
+from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import AddedReport, Conditions, DatasetCard, card_beside, card_path, save_card
 from searcher.tables.dataset_file import read_dataset, write_dataset
 from searcher.tables.dataset_groups import held_out
@@ -41,7 +42,7 @@ def split_dataset(
     Raises:
         BadInputError: the dataset cannot be read or split, or a file is there already or cannot be written.
     """
-    if len({path.absolute() for path in (dataset, *parts)}) < 3:
+    if len({path.resolve() for path in (dataset, *parts)}) < 3:
         raise BadInputError("a dataset and its two parts are three different files")
     for path in parts:
         if not overwrite and (path.exists() or card_path(path).exists()):
@@ -70,20 +71,25 @@ def add_operators(dataset: Path, sources: Sequence[Source]) -> tuple[DatasetCard
         The card, and what became of each report.
 
     Raises:
-        BadInputError: the file is no dataset, a report's rows are in it already, no operator is a kernel, or the file
-            cannot be written.
+        BadInputError: the file is no dataset, a report's rows are in it already or it is given twice, no operator is a
+            kernel, or the file cannot be written.
     """
-    added = []
+    found: dict[str, tuple[Source, list[KernelRow], AddedReport]] = {}
     with opened(dataset) as store:
+        # All are looked at before one joins: who tries again would be told that it is there already.
         for source in sources:
             rows, left_out = operator_rows_of(source)
             if not rows:
                 raise BadInputError(f"no operator of {source.report.model} is a kernel: {_reasons(left_out)}")
+            told = AddedReport(source.report.model, source.sha256, len(rows), left_out)
+            store.require_new(told)
+            if source.sha256 in found:
+                raise BadInputError(f"{source.report.model} is given twice (report {source.sha256[:12]})")
+            found[source.sha256] = source, rows, told
+        for source, rows, told in found.values():
             report = source.report
-            told = AddedReport(report.model, source.sha256, len(rows), left_out)
             store.add_report(rows, told, Conditions(report.key, 0, None, report.agent_version, report.environment, {}))
-            added.append(told)
-        return store.card, added
+        return store.card, [told for _, _, told in found.values()]
 
 
 def _reasons(left_out: dict[str, int]) -> str:

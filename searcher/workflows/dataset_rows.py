@@ -12,6 +12,8 @@ from searcher.devices.answers import JobResult, MeasurementFailedError
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.tables.dataset import KernelRow
 
+TOO_MANY_IN_VAIN = 5
+"""Of fewer kernels each may be an odd one; of so many that fail, the device or their type is to blame."""
 _MS_DIGITS = 6  # down to 1 ns
 
 
@@ -30,13 +32,15 @@ def rows_of_job(
         drawing_round: in which they were drawn.
 
     Raises:
-        MeasurementFailedError: the machine did not stay as it was set, or nothing of it could be measured.
+        MeasurementFailedError: the machine did not stay as it was set, or nothing of it could be measured: no call, or
+            none of many kernels.
     """
     # A kernel that a runtime cannot compute is told on the card; the others are as good as before.
     replace(result, failures=()).require_complete()
     measurements = {one.block_id: one for one in result.measurements}
     call = measurements.get(CALL_OVERHEAD.in_dtype(result.hello.key.precision).key)
-    if call is None or len(measurements) == 1:
+    in_vain = len(measurements) == 1 and (len(chosen) >= TOO_MANY_IN_VAIN or not result.failures)
+    if call is None or in_vain:
         result.require_complete()
         raise MeasurementFailedError("the device measured nothing, and nobody said why")
     hashes = {model.name: model.sha256 for model in models}

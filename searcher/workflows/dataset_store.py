@@ -14,7 +14,7 @@ from searcher.devices.answers import JobResult
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
 from searcher.tables.dataset import KernelRow
-from searcher.tables.dataset_card import AddedReport, Conditions, DatasetCard, Draw, card_beside, save_card
+from searcher.tables.dataset_card import AddedReport, Conditions, DatasetCard, Draw, card_beside, empty_card, save_card
 from searcher.tables.dataset_file import read_dataset, require_dataset_name, write_dataset
 from searcher.tables.journal import keep_others_out
 
@@ -82,14 +82,22 @@ class DatasetStore:
         if self.card.file_sha256 != sha256_of(self.path):
             self.card = save_card(self.card, self.rows, self.path, utc_now())
 
+    def require_new(self, report: AddedReport) -> None:
+        """Refuse a report whose rows are there already.
+
+        Raises:
+            BadInputError: they are.
+        """
+        if any(report.sha256 == known.sha256 for known in self.card.added_reports):
+            raise BadInputError(f"the operators of {report.model} (report {report.sha256[:12]}) are in it already")
+
     def add_report(self, rows: Sequence[KernelRow], report: AddedReport, conditions: Conditions) -> None:
         """Add the estimates of a whole model's operators.
 
         Raises:
             BadInputError: its rows are there already, or the file cannot be written.
         """
-        if any(report.sha256 == known.sha256 for known in self.card.added_reports):
-            raise BadInputError(f"the operators of {report.model} (report {report.sha256[:12]}) are in it already")
+        self.require_new(report)
         self.card = replace(self.card, added_reports=(*self.card.added_reports, report))
         if self.card.conditions_of(conditions.key) is None:
             self.card = replace(self.card, conditions=(*self.card.conditions, conditions))
@@ -101,7 +109,7 @@ def opened(path: Path) -> Iterator[DatasetStore]:
     """Read a dataset that is there, or begin a new one, and keep other writers out meanwhile.
 
     Raises:
-        BadInputError: the file or its card is none, or cannot be written.
+        BadInputError: the file or its card is none, holds columns that would be lost, or cannot be written.
         JournalInUseError: another run is writing it.
     """
     require_dataset_name(path)
@@ -113,8 +121,12 @@ def opened(path: Path) -> Iterator[DatasetStore]:
         raise BadInputError(f"cannot write the dataset {path}: {e.strerror or e}") from e
     keep_others_out(lock, path)
     with lock:
-        rows = read_dataset(path) if path.exists() else []
-        yield DatasetStore(path, rows, card_beside(path, utc_now()))
+        rows = read_dataset(path, to_extend=True) if path.exists() else []
+        card = card_beside(path, utc_now())
+        if not rows:
+            # Of a file that is gone: nothing in it tells of the new one but what its publisher wrote.
+            card = replace(empty_card(path, utc_now()), licence=card.licence)
+        yield DatasetStore(path, rows, card)
 
 
 def utc_now() -> str:

@@ -11,10 +11,7 @@ import numpy as np
 from searcher.artifacts import sha256_of
 from searcher.cost_models.agreement import figures
 from searcher.cost_models.network_fit import encoded
-from searcher.cost_models.network_model import (
-    NetworkModel,
-    fit_network_model,
-)
+from searcher.cost_models.network_model import NetworkModel, digest_of, fit_network_model
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
 from searcher.tables.lookup_table import KeyMismatchError, key_differences
@@ -49,6 +46,7 @@ class NetworkJudgement:
         device: what it is called in the file of their latencies.
         networks: how many were predicted.
         disconnected: how many were left out, since they compute a constant.
+        trained_on: how many connected ones were left out, since the model was fitted to them.
         mape_pct: mean of |predicted - measured| ÷ measured, in percent.
         within_5_share: share with at most 5% of error.
         within_10_share: share with at most 10% of error.
@@ -63,6 +61,7 @@ class NetworkJudgement:
     device: str
     networks: int
     disconnected: int
+    trained_on: int
     mape_pct: float
     within_5_share: float
     within_10_share: float
@@ -98,7 +97,7 @@ def train_network_model(path: Path, created: str | None = None) -> NetworkModel:
 
 
 def judge_network_model(model: NetworkModel, path: Path, confidence: float = CONFIDENCE) -> NetworkJudgement:
-    """Hold a model against networks that it was not fitted to.
+    """Hold a model against networks that it was not fitted to; those that it was are left out.
 
     Args:
         model: to be judged.
@@ -107,11 +106,9 @@ def judge_network_model(model: NetworkModel, path: Path, confidence: float = CON
 
     Raises:
         KeyMismatchError: they were measured under other conditions.
-        BadInputError: the file cannot be read, is of another space, holds no connected network or is what the model was
-            fitted to, or the confidence cannot be had.
+        BadInputError: the file cannot be read, is of another space, holds no connected network but those that the model
+            was fitted to, or the confidence cannot be had.
     """
-    if sha256_of_readable(path) == model.sample.sha256:
-        raise BadInputError(f"{path} is what the model was fitted to: it says nothing of other networks")
     measured = NETWORKS_DOCUMENT.load(path)
     if measured.space != model.space:
         raise BadInputError(f"{path} is of networks of {measured.space}, not of {model.space}")
@@ -147,32 +144,25 @@ def predict_network(
     return NetworkPrediction(space.format(parsed), predictor.latency_ms(parsed), (low, high), confidence)
 
 
-def sha256_of_readable(path: Path) -> str:
-    """Return the hash of a file.
-
-    Raises:
-        BadInputError: it cannot be read.
-    """
-    try:
-        return sha256_of(path)
-    except OSError as e:
-        raise BadInputError(f"cannot read {path}: {e.strerror or e}") from e
-
-
 def _judged(model: NetworkModel, measured: NetworkLatencies, confidence: float) -> NetworkJudgement:
     space = space_named(model.space, measured.export_cells or model.export_cells)
     predictor = model.model(space)
     connected = {text: one for text, one in measured.networks.items() if space.is_connected(space.parse(text))}
     if not connected:
         raise BadInputError("there is no connected network to compare with")
-    genotypes, measured_ms = encoded(space, connected)
+    known = frozenset(model.sample.digests)
+    new = {text: one for text, one in connected.items() if digest_of(space, text) not in known}
+    if not new:
+        raise BadInputError("the model was fitted to all of these networks: they say nothing of others")
+    genotypes, measured_ms = encoded(space, new)
     found = figures(predictor.latencies_ms(genotypes), measured_ms)
     low, high = predictor.intervals_ms(genotypes, confidence).T
     return NetworkJudgement(
         space=model.space,
         device=measured.device,
-        networks=len(connected),
+        networks=len(new),
         disconnected=len(measured.networks) - len(connected),
+        trained_on=len(connected) - len(new),
         mape_pct=found.mape_pct,
         within_5_share=found.within_5_share,
         within_10_share=found.within_10_share,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from searcher.errors import BadInputError
 from searcher.export.kernels_of_onnx import NetworkKernel, cut
 from searcher.spaces.block import FP32
 from searcher.spaces.block_key import block_of_key
-from searcher.spaces.kernels import kernel_type
+from searcher.spaces.kernels import kernel_type, require_possible
 from searcher.tables.lookup_table import KeyMismatchError
 
 _RUNTIME, _PROVIDER = "onnxruntime", "CPUExecutionProvider"
@@ -46,9 +47,13 @@ class PredictedNetwork:
 
     Attributes:
         latency_ms: of one inference, the call included, in ms.
-        interval_ms: the call and the lows, and the call and the highs, of all kernels, in ms.
-        confidence: of each kernel's interval.
+        interval_ms: in which it lies, in ms: with the confidence, as networks have shown that were measured whole; or,
+            of a predictor that no networks were measured for, the call and the lows, and the call and the highs, of all
+            kernels.
+        confidence: of that interval where `fitted`, and of each kernel's.
+        fitted: whether networks that were measured whole told latency and interval.
         call_ms: what the runtime's call takes, in ms.
+        beyond_ms: what the network takes beyond its call and the sum of its kernels, in ms; 0 unless `fitted`.
         kernels: in the order in which they run.
         note: what a reader should know of it, or empty.
     """
@@ -56,7 +61,9 @@ class PredictedNetwork:
     latency_ms: float
     interval_ms: tuple[float, float]
     confidence: float
+    fitted: bool
     call_ms: float
+    beyond_ms: float
     kernels: tuple[PredictedKernel, ...]
     note: str
 
@@ -75,7 +82,7 @@ def predict(
     Raises:
         KeyMismatchError: the predictor was trained for another level, another number of threads or another runtime.
         UnknownKernelError: it was not trained on kernels like one of these.
-        BadInputError: the target is neither, or cannot be cut into kernels.
+        BadInputError: the target is neither, cannot be cut into kernels, or is the key of what cannot be computed.
     """
     key = predictor.key
     for name, asked, trained in (("optimisation", optimization, key.optimization), ("threads", threads, key.threads)):
@@ -83,6 +90,7 @@ def predict(
             raise KeyMismatchError(f"the predictor was trained for {name} {trained}, not {asked}")
     if not _names_file(target):
         spec = block_of_key(target)
+        require_possible(spec)
         return _predicted(predictor, (NetworkKernel(target, spec.operation, spec),), "")
     require_cuttable(predictor)
     here = onnxruntime.__version__
@@ -101,18 +109,25 @@ def require_cuttable(predictor: KernelPredictor) -> None:
 
 
 def _names_file(target: str) -> bool:
-    return target.lower().endswith(".onnx") or Path(target).exists()
+    try:
+        return target.lower().endswith(".onnx") or Path(target).exists()
+    except OSError:
+        # Of such a length that no file can have it.
+        return False
 
 
 def _predicted(predictor: KernelPredictor, kernels: Sequence[NetworkKernel], note: str) -> PredictedNetwork:
     if not kernels:
         raise BadInputError("the network has no kernel: it computes nothing")
     network = predictor.network([kernel.spec for kernel in kernels])
+    sum_ms = predictor.call_ms + math.fsum(one.latency_ms for one in network.kernels)
     return PredictedNetwork(
         latency_ms=network.latency_ms,
         interval_ms=network.interval_ms,
         confidence=predictor.confidence,
+        fitted=network.fitted,
         call_ms=predictor.call_ms,
+        beyond_ms=network.latency_ms - sum_ms if network.fitted else 0.0,
         kernels=tuple(
             PredictedKernel(
                 kernel.name,

@@ -108,3 +108,13 @@ def test_bounds_are_a_price_of_their_own() -> None:
     constraint = Constraint(Limit("latency", 100.0, 0.9), price, upper=bound)
     (cell, *_) = CELLS
     assert constraint.cost(cell).bound == bound.cost(cell) > constraint.cost(cell).value
+
+
+@pytest.mark.parametrize(("known", "advice"), [(0.8984376, "ask for --confidence 0.8984 or less"), (0, "more rounds")])
+def test_a_measured_entry_of_less_confidence_says_what_can_be_had(known: float, advice: str) -> None:
+    entries = {**TABLE.entries, CALL_OVERHEAD.key: replace(TABLE.entries[CALL_OVERHEAD.key], confidence=known)}
+    model = BoundedSum(SPACE, replace(TABLE, entries=entries))
+    with pytest.raises(BadInputError, match=f"is measured with a confidence of .* only.*{advice}"):
+        model.upper_ms(CELLS[0], 0.9)
+    if known:
+        assert model.upper_ms(CELLS[0], 0.8984) > 0

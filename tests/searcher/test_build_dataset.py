@@ -140,6 +140,28 @@ def test_the_licence_that_a_publisher_wrote_is_kept(tmp_path: Path) -> None:
     assert build(request(path, points=11)).licence == "CC0-1.0"
 
 
+def test_the_card_of_a_file_that_is_gone_tells_nothing_of_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    card = build(request(path, seed=1))
+    CARD_DOCUMENT.save(replace(card, licence="CC0-1.0", part_of="another"), card_path(path))
+    path.unlink()
+    made = build(request(path, seed=2))
+    assert [draw.seed for draw in made.draws] == [2]
+    assert (made.licence, made.part_of) == ("CC0-1.0", None)
+
+
+def test_columns_of_others_are_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    build(request(path))
+    header, *lines = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in (f"{header},note", *(f"{line},mine" for line in lines))))
+    before = path.read_bytes()
+    assert len(read_dataset(path)) == 10
+    with pytest.raises(BadInputError, match="has a column 'note', which is none of a dataset's and would be lost"):
+        build(request(path, points=11))
+    assert path.read_bytes() == before
+
+
 def test_rows_of_several_keys_lie_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     sound, threaded = (agent_program(known_ms, key=key) for key in (KEY, replace(KEY, threads=2)))
@@ -221,6 +243,36 @@ def test_a_kernel_that_cannot_be_measured_is_told_and_replaced(tmp_path: Path) -
     assert len(rows) == 10
     assert card.conditions[0].failures == dict.fromkeys(broken, "it crashed")
     assert not {one.spec.key for one in rows} & set(broken)
+
+
+def test_a_kernel_that_cannot_be_measured_by_itself_is_replaced_too(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    asked: dict[str, None] = {}
+
+    def fails(name: str) -> bool:
+        if name != CALL_OVERHEAD.key:
+            asked.setdefault(name)
+        # One of the second round's two kernels, then the only one of the third and of the one in its place.
+        return list(asked).index(name) in (8, 10, 11) if name in asked else False
+
+    card = build(request(path), FailingDevice(fails))
+    assert len(read_dataset(path)) == 10
+    assert len(card.conditions[0].failures) == 3
+    assert len(asked) == 13
+
+
+def test_single_kernels_that_fail_one_after_the_other_end_the_build(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    asked: dict[str, None] = {}
+
+    def fails(name: str) -> bool:
+        if name != CALL_OVERHEAD.key:
+            asked.setdefault(name)
+        return name in asked and list(asked).index(name) >= 9
+
+    with pytest.raises(MeasurementFailedError, match="no kernel of relu could be measured: it crashed; --types"):
+        build(request(path), FailingDevice(fails))
+    assert len(read_dataset(path)) == 9
 
 
 def test_a_type_that_a_device_cannot_compute_ends_the_build_with_what_is_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from searcher.tables.lookup_table import (
     LookupTable,
     MissingBlockError,
 )
-from searcher.tables.merge import Prefer, TableFile, disagreements, merge_tables, read_tables
+from searcher.tables.merge import OverlapError, Prefer, TableFile, disagreements, merge_tables, read_tables
 from searcher.tables.validate import validate_table
 from searcher.workflows.complete_table import CompletionRequest, complete_table, read_predictor
 from tests.searcher.builders import KEY, table
@@ -244,6 +245,23 @@ def test_measured_blocks_count_before_predicted_ones(predictor: Path, lacking: P
         assert LACKED[0].key not in disagreements(order)
     change = next(one for one in diff_tables(found, TABLE_DOCUMENT.load(later)).blocks if one.block == LACKED[0].key)
     assert (change.verdict, change.reason) == (Verdict.UNDECIDED, "the first is predicted, not measured")
+
+
+def test_predictions_that_disagree_are_no_matter_where_a_block_was_measured(
+    predictor: Path, lacking: Path, tmp_path: Path
+) -> None:
+    found, later = completed(predictor, lacking), tmp_path / "later.json"
+    changed = {block: replace(found.entries[block], confidence=0.5) for block in found.predicted}
+    files = [
+        TableFile(tmp_path / f"{name}.json", name, replace(found, entries={**found.entries, **entries}))
+        for name, entries in (("aa", {}), ("bb", changed))
+    ]
+    measured_table(later, by_place, blocks=[block.key for block in LACKED])
+    files += read_tables([later])
+    for order in itertools.permutations(files):
+        assert not merge_tables(order).predicted
+    with pytest.raises(OverlapError, match="have different entries"):
+        merge_tables(files[:2])
 
 
 def test_the_command_completes_a_table(searcher: Run, predictor: Path, lacking: Path, tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ def test_a_split_parts_no_near_duplicates(searcher: Run, dataset: Path) -> None:
     again = searcher("dataset", "split", dataset, "--test-share", "0.3", "--seed", "4", "--overwrite", "--json")
     assert test.read_bytes() == kept
     assert json.loads(again.out)["test"]["rows"] == len(parts[1])
-    assert_one_sentence(searcher("dataset", "split", dataset, "--train", dataset), 2, "three different files")
+    roundabout = dataset.parent / "made" / ".." / dataset.name
+    for itself in (dataset, roundabout):
+        refused = searcher("dataset", "split", dataset, "--train", itself, "--overwrite")
+        assert_one_sentence(refused, 2, "three different files")
     assert_one_sentence(searcher("dataset", "split", dataset, "--test-share", "1", "--overwrite"), 2, "between 0 and 1")
 
 
@@ -109,6 +112,10 @@ def test_operators_of_models_join_once(searcher: Run, dataset: Path, tmp_path: P
     none.write_text(format_operator_report(report(operators=(lstm,), wall_ms=3.0)))
     assert_one_sentence(searcher("dataset", "add", dataset, "--from-ops", none), 2, "no operator of m.onnx is a kernel")
     assert dataset.read_bytes() == before
+    # None joins where one of them cannot.
+    assert_one_sentence(searcher("dataset", "add", "new.csv", "--from-ops", path, none), 2, "no operator of m.onnx")
+    assert_one_sentence(searcher("dataset", "add", "new.csv", "--from-ops", path, path), 2, "m.onnx is given twice")
+    assert not (tmp_path / "new.csv").exists()
     begun = searcher("dataset", "add", "new.csv", "--from-ops", path, "--json")
     assert json.loads(begun.out)["rows"] == 1
     assert len(read_dataset(tmp_path / "new.csv")) == 1

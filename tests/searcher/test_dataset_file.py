@@ -61,6 +61,13 @@ def test_any_row_comes_back_from_flat_texts(
     assert row_of({name: None if value is None else str(value) for name, value in flat.items()}) == made
 
 
+def test_operators_that_are_no_text_are_refused() -> None:
+    # As a Parquet file may hold them.
+    (flat,) = flat_rows([row(pointwise(3, 7, 5))])
+    with pytest.raises(BadInputError):
+        row_of({**flat, "operations": ["Conv"]})
+
+
 def test_columns_are_for_people_and_data_frames(tmp_path: Path) -> None:
     with dataset(tmp_path).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

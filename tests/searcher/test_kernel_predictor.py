@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,16 @@ def test_work_that_no_trained_kernel_had_is_refused() -> None:
     with pytest.raises(UnknownKernelError, match="nothing trained on has work of the kind rows_of_1"):
         model.estimates([odd])
     assert model.estimates([replace(odd, output_channels=24)])[0].latency_ms > 0
+
+
+def test_a_repeated_input_is_refused_where_none_was() -> None:
+    shapes = sorted((spec.input_shapes[0] for spec in drawn("relu", 25, 6)), key=math.prod)
+    sums = [BlockSpec("add", (shape, shape), shape[1]) for shape in shapes]
+    model = fit_kernel_model(measured(sums, 0), 0.8, seed=0)
+    scaled = replace(sums[-2], input_shapes=(shapes[-2], (*shapes[-2][:2], 1, 1)))
+    with pytest.raises(UnknownKernelError, match="repeated is 1, and was 0 to 0"):
+        model.estimates([scaled])
+    assert model.estimates([sums[-2]])[0].latency_ms > 0
 
 
 def test_one_seed_gives_one_model_whatever_the_order_of_the_rows_and_confidence_only_widens() -> None:

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT, KernelPredictor
+from searcher.cost_models.kernels.whole_networks import SCALE, STEPS, TERMS, NetworkCorrection
 from searcher.export.exporter import exporter_for
 from searcher.spaces.block import BlockSpec
 from searcher.tables.dataset import KernelRow
@@ -86,8 +87,27 @@ def test_an_onnx_file_is_predicted_kernel_by_kernel(searcher: Run, predictor: Pa
     shown = searcher("predictor", "predict", predictor, model.path, "--optimization", "extended", "--threads", "1")
     assert KNOWN.key in shown.out
     assert f"{told['latency_ms']:.4f} ms; between" in shown.out
+    assert "if each kernel lies in its 80% interval" in shown.out
     by_key = json.loads(searcher("predictor", "predict", predictor, KNOWN.key, "--json").out)
     assert by_key["latency_ms"] == told["latency_ms"]
+
+
+def test_what_networks_take_beyond_their_kernels_is_told(searcher: Run, predictor: Path, tmp_path: Path) -> None:
+    fitted = tmp_path / "fitted.json"
+    prices_ms = {**dict.fromkeys(TERMS, 0.0), SCALE: 1.0, STEPS: 0.25}
+    correction = NetworkCorrection(prices_ms, (0.9,) * 6 + (1.25,) * 6, (1.0,) * 12)
+    PREDICTOR_DOCUMENT.save(replace(PREDICTOR_DOCUMENT.load(predictor), networks=correction), fitted)
+    network = exporter_for("onnxruntime").export_block(BlockSpec("relu_conv_bn", KNOWN.input_shapes, 32), tmp_path)
+    plain, told = (
+        json.loads(searcher("predictor", "predict", model, network.path, "--json").out) for model in (predictor, fitted)
+    )
+    assert (len(told["kernels"]), plain["fitted"], told["fitted"]) == (2, False, True)
+    assert (plain["beyond_ms"], told["beyond_ms"]) == (0, pytest.approx(0.5))
+    assert told["latency_ms"] == pytest.approx(plain["latency_ms"] + 0.5)
+    assert told["interval_ms"] == pytest.approx([told["latency_ms"] / 1.25, told["latency_ms"] * 1.25])
+    shown = searcher("predictor", "predict", fitted, network.path).out
+    assert "+0.50000 ms  what networks take beyond that" in shown
+    assert "with 80%, as networks have shown" in shown
 
 
 def test_a_network_with_an_unknown_kernel_is_refused_whole(searcher: Run, predictor: Path, tmp_path: Path) -> None:
@@ -145,5 +165,8 @@ def test_what_cannot_be_used_is_one_sentence(searcher: Run, predictor: Path, tmp
     assert_one_sentence(searcher("predictor", "predict", readme, "x"), 2, "is no model that searcher predictor train")
     assert_one_sentence(searcher("predictor", "predict", predictor, readme), 2, str(readme))
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv"), 2, "is no block's key")
+    assert_one_sentence(searcher("predictor", "predict", predictor, "conv" * 100), 2, "is no block's key")
+    odd = replace(KNOWN, groups=3).key
+    assert_one_sentence(searcher("predictor", "predict", predictor, odd), 2, "cannot be parted into its groups")
     assert_one_sentence(searcher("predictor", "predict", predictor), 2, "takes an ONNX file or a block's key")
     assert not out.exists()

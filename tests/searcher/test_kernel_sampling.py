@@ -16,7 +16,7 @@ from searcher.spaces.block_key import block_of_key
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, DOMAINS, Limits
 from searcher.spaces.kernel_sampling import draw_ends, draw_kernels, draw_near, kernels_of_space
-from searcher.spaces.kernels import kernel_features, kernel_type, output_size
+from searcher.spaces.kernels import kernel_features, kernel_type, output_size, require_possible
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.kernel_rows import keys_of, pointwise
 
@@ -47,6 +47,27 @@ OF_NETWORKS = [
     BlockSpec("relu", ((1, 16, 32, 32),), 16),
     BlockSpec("avg_pool", ((1, 16, 8, 8),), 16, 3, 1, 1),
 ]
+
+
+def test_what_networks_hold_is_possible() -> None:
+    for kernel in OF_NETWORKS:
+        require_possible(kernel)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("conv_bn-k3-s1-p1-g3-1x16x32x32-to16-fp32", "cannot be parted into its groups"),
+        ("conv_bn-k7-s1-p0-g1-1x16x4x4-to16-fp32", "its window is larger than its image"),
+        ("max_pool-k2-s2-p0-g1-1x16x4x4-to99-fp32", "its output has 16 channels, not 99"),
+        ("concat-k1-s1-p0-g1-1x16x3x3+1x8x3x3-to16-fp32", "its output has 24 channels, not 16"),
+        ("fully_connected-k1-s1-p0-g1-1x16x3x3-to16-fp32", "takes images of 1x1 pixels"),
+        ("transpose-k1-s1-p0-g3-1x16x3x3-to16-fp32", "cannot be parted into 3 groups"),
+    ],
+)
+def test_what_nothing_can_compute_is_refused(key: str, reason: str) -> None:
+    with pytest.raises(BadInputError, match=reason):
+        require_possible(block_of_key(key))
 
 
 @pytest.mark.parametrize("of_type", DOMAINS)
@@ -153,8 +174,10 @@ def test_scaled_limits_let_larger_kernels_through() -> None:
 def test_near_a_kernel_lie_kernels_of_its_type_and_window(of_type: str, seed: int) -> None:
     generator = np.random.default_rng(seed)
     (spec,) = draw_kernels(of_type, 1, generator, LIMITS)
+    require_possible(spec)
     near = draw_near(spec, generator, LIMITS)
     if near is not None:
+        require_possible(near)
         assert kernel_type(near) == of_type
         assert LIMITS.hold(near)
         assert replace(near, input_shapes=spec.input_shapes, output_channels=1, groups=1, hidden_channels=None) == (

@@ -183,11 +183,18 @@ def test_a_model_is_judged_by_other_networks_of_the_same_conditions(tmp_path: Pa
     sample, others = (saved(replace(cells_file(seed), key=KEY), tmp_path / f"{seed}.json") for seed in (0, 1))
     made = train_network_model(sample)
     judged = judge_network_model(made, others)
-    assert judged.networks + judged.disconnected == 100
+    both = NETWORKS_DOCUMENT.load(sample).networks.keys() & NETWORKS_DOCUMENT.load(others).networks.keys()
+    assert judged.networks + judged.disconnected + judged.trained_on == 100
+    assert judged.trained_on <= len(both)
     assert judged.disconnected >= 1
     assert judged.mape_pct < 10
-    with pytest.raises(BadInputError, match="is what the model was fitted to"):
+    with pytest.raises(BadInputError, match="fitted to all of these networks"):
         judge_network_model(made, sample)
+    # The same networks in another file say no more.
+    mixed = replace(NETWORKS_DOCUMENT.load(others), networks={**cells_file(1).networks, **cells_file(0).networks})
+    again = judge_network_model(made, saved(mixed, tmp_path / "mixed.json"))
+    assert replace(again, disconnected=0, trained_on=0) == replace(judged, disconnected=0, trained_on=0)
+    assert again.trained_on == 100 - again.disconnected + judged.disconnected
     with pytest.raises(KeyMismatchError, match="under other conditions than the model's networks: its threads was 1"):
         judge_network_model(made, saved(replace(cells_file(2), key=replace(KEY, threads=4)), tmp_path / "2.json"))
     with pytest.raises(BadInputError, match="of networks of fbnet, not of nasbench201"):

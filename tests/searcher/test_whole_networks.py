@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from searcher.cost_models.kernels.kernel_model import SESSION
 from searcher.cost_models.kernels.whole_networks import (
     LEVELS_MB,
     SCALE,
@@ -91,7 +92,7 @@ def test_where_the_sum_holds_it_is_kept() -> None:
     correction = fit_correction(CALL_MS, networks(20, lambda _: 0.0))
     assert correction.prices_ms[SCALE] == pytest.approx(1, abs=1e-6)
     assert all(price == pytest.approx(0, abs=1e-6) for name, price in correction.prices_ms.items() if name != SCALE)
-    assert correction.ratio(0.9) == pytest.approx(1, abs=1e-6)
+    assert correction.ratio(0.9) == pytest.approx(math.exp(SESSION), abs=1e-6)
 
 
 def test_prices_are_never_negative() -> None:
@@ -106,9 +107,9 @@ def test_an_interval_takes_its_rank_among_the_errors() -> None:
     correction = NetworkCorrection(dict.fromkeys(TERMS, 1.0), errors, errors)
     sizes = sorted(abs(math.log(one)) for one in errors)
     # Rank 18 of 19 for 90%, and the greatest for 95%.
-    assert correction.ratio(0.9) == pytest.approx(math.exp(sizes[17]))
-    assert correction.ratio(0.95) == pytest.approx(math.exp(sizes[18]))
-    with pytest.raises(BadInputError, match="99% takes 99 networks, not 19"):
+    assert correction.ratio(0.9) == pytest.approx(math.exp(sizes[17] + SESSION))
+    assert correction.ratio(0.95) == pytest.approx(math.exp(sizes[18] + SESSION))
+    with pytest.raises(BadInputError, match="99% takes 99 held-out networks, not 19"):
         correction.ratio(0.99)
     with pytest.raises(BadInputError, match="between 0 and 1"):
         correction.ratio(1.0)
@@ -117,6 +118,10 @@ def test_an_interval_takes_its_rank_among_the_errors() -> None:
 def test_too_few_networks_and_no_correction_are_refused() -> None:
     with pytest.raises(BadInputError, match="12 networks at least, not 11"):
         fit_correction(CALL_MS, networks(11, lambda _: 0.0))
+    drawn = networks(12, lambda _: 0.0)
+    # As where what was timed is not what was cut: not even the call.
+    with pytest.raises(BadInputError, match="do not take what their kernels take"):
+        fit_correction(CALL_MS, [MeasuredNetwork(one.kernels, (1e-6,), 0.5 * CALL_MS) for one in drawn])
     good = dict.fromkeys(TERMS, 1.0)
     for prices, errors in (
         ({SCALE: 1.0}, (1.0,) * 12),

@@ -19,14 +19,17 @@ _LOGARITHMS = (
     *("channels", "outputs", "output_height", "output_width", "kernel", "stride", "groups", "hidden", "inputs"),
     *("macs", "moved"),
 )
-SIZES = (*FEATURES, "padding", "batch")
+SIZES = (*FEATURES, "padding", "batch", "repeated")
 """What of a kernel must lie in the range of what a model was trained on."""
+_REPEATING = ("add", "mul")
 _ROUNDING = 1e-9
 
 
 def sizes(spec: BlockSpec) -> dict[str, float]:
-    """Return a kernel's sizes, by the names of SIZES."""
-    return {**kernel_features(spec), "padding": spec.padding, "batch": spec.input_shapes[0][0]}
+    """Return a kernel's sizes, by the names of SIZES; `repeated` is 1 where an input is repeated along an axis."""
+    repeated = spec.operation in _REPEATING and len(set(spec.input_shapes)) > 1
+    others = {"padding": spec.padding, "batch": spec.input_shapes[0][0], "repeated": float(repeated)}
+    return {**kernel_features(spec), **others}
 
 
 def logarithms(spec: BlockSpec, activations: Sequence[str]) -> dict[str, float]:

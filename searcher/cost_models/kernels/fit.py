@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from searcher.cost_models.conformal import conformal_ratio, networks_for
 from searcher.cost_models.kernels.baseline import Floats, baseline_ms, fit_baseline
 from searcher.cost_models.kernels.features import logarithms, matrix, ranges, sizes, varying
-from searcher.cost_models.kernels.kernel_model import FORMS, Form, Judgement, KernelModel, log_own
+from searcher.cost_models.kernels.kernel_model import FORMS, SESSION, Form, Judgement, KernelModel, log_own
 from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
 from searcher.cost_models.kernels.smooth import Smooth, fit_smooth
 from searcher.cost_models.kernels.spread import fit_spread
@@ -34,8 +34,6 @@ _START = 0.05
 # A single kernel that is predicted worse says no more about a form.
 _WORST_LOG_ERROR = 0.5
 _COMMON_NOISE = 0.02
-# By how much the same kernels differed from one session to the next on a quiet machine.
-_SESSION = 0.01
 # A smooth function takes the cube of the number of points.
 _MOST_SMOOTH = 2000
 
@@ -127,7 +125,7 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
         trees=parts.trees if form in ("trees", "average") else None,
         spread=fit_spread(sample.features, surprises),
         reach=_reach(sample.features, surprises, part_of, confidence),
-        session=_SESSION,
+        session=SESSION,
         judged=_judgement(errors[form], len(groups), mean_errors),
     )
 

@@ -34,6 +34,8 @@ Form = Literal["baseline", "trees", "smooth", "average"]
 FORMS: tuple[Form, ...] = get_args(Form)
 LEAST_MS = 1e-6
 """No kernel takes less than 1 ns."""
+SESSION = 0.015
+"""By how much logarithms of the same latencies differ from one session to the next."""
 # Beyond it a correction is no correction.
 _MOST_CORRECTION = 20.0
 

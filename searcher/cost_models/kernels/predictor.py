@@ -75,7 +75,7 @@ PREDICTOR_DOCUMENT = Document(PredictorFile, "kernel predictor", SCHEMA_VERSION)
 
 @dataclass(frozen=True)
 class NetworkEstimate:
-    """What a network is expected to take: one call of the runtime, and its kernels one after the other.
+    """What a network is expected to take: one call of the runtime, its kernels one after the other, and what both miss.
 
     Attributes:
         latency_ms: in ms.
@@ -83,11 +83,13 @@ class NetworkEstimate:
             where none were, the call plus the lows, and the call plus the highs, of all kernels, in ms: errors of
             kernels that are alike do not average out.
         kernels: what each kernel takes beside the call, in their order.
+        fitted: whether networks that were measured whole told latency and interval; else they are sums.
     """
 
     latency_ms: float
     interval_ms: tuple[float, float]
     kernels: tuple[Estimate, ...]
+    fitted: bool
 
 
 class KernelPredictor:
@@ -165,7 +167,7 @@ class KernelPredictor:
         if correction is not None and len(specs) > 1:
             latency_ms = correction.latency_ms(self.call_ms, specs, [one.latency_ms for one in kernels])
             ratio = correction.ratio(self.confidence)
-            return NetworkEstimate(latency_ms, (latency_ms / ratio, latency_ms * ratio), kernels)
+            return NetworkEstimate(latency_ms, (latency_ms / ratio, latency_ms * ratio), kernels, fitted=True)
         low, middle, high = (
             self.call_ms + math.fsum(parts)
             for parts in (
@@ -174,7 +176,7 @@ class KernelPredictor:
                 [one.interval_ms[1] for one in kernels],
             )
         )
-        return NetworkEstimate(middle, (low, high), kernels)
+        return NetworkEstimate(middle, (low, high), kernels, fitted=False)
 
     def _model_of(self, spec: BlockSpec) -> KernelModel:
         name = kernel_type(spec)

@@ -11,7 +11,7 @@ Solving Least Squares Problems, 1974, chapter 23).
 
 How far a network may be off is told by networks that are left out of the fit one by one: the interval spans, on both
 sides of the prediction's logarithm, the ⌈(n + 1) · confidence⌉-th smallest of their n errors (the jackknife, as in
-Barber et al., Annals of Statistics 49, 2021).
+Barber et al., Annals of Statistics 49, 2021), and SESSION for what differs from one session to the next.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from searcher.cost_models.conformal import conformal_ratio, networks_for
+from searcher.cost_models.kernels.kernel_model import SESSION
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.counts import block_parameters
@@ -36,7 +38,7 @@ LEVELS_MB = (0.25, 1, 4, 16)
 SCALE, STEPS, TRAFFIC = "sum_of_kernels", "kernels", "traffic_mb"
 TERMS = (SCALE, STEPS, TRAFFIC, *(f"weights_beyond_{level:g}_mb" for level in LEVELS_MB))
 """What has a price: the sum in ms, the number of kernels, and MB."""
-FEWEST_NETWORKS = 12
+_FEWEST_NETWORKS = 12
 _BYTES_PER_NUMBER, _BYTES_PER_MB = 4, 1e6
 # As good as the sum of kernels alone before anything was measured: a network's worth of evidence.
 _PRIOR_NETWORKS = 1.0
@@ -81,8 +83,8 @@ class NetworkCorrection:
             raise ValueError(f"a correction prices {', '.join(TERMS)}, not {', '.join(self.prices_ms)}")
         if not all(0 <= price < math.inf for price in self.prices_ms.values()) or self.prices_ms[SCALE] == 0:
             raise ValueError("prices are not negative, and the sum of kernels counts")
-        if len(self.errors) < FEWEST_NETWORKS or len(self.errors) != len(self.plain_errors):
-            raise ValueError(f"a correction is fitted to {FEWEST_NETWORKS} networks at least, with two errors each")
+        if len(self.errors) < _FEWEST_NETWORKS or len(self.errors) != len(self.plain_errors):
+            raise ValueError(f"a correction is fitted to {_FEWEST_NETWORKS} networks at least, with two errors each")
         if not all(0 < error < math.inf for error in (*self.errors, *self.plain_errors)):
             raise ValueError("ratios of latencies are positive")
 
@@ -103,14 +105,16 @@ class NetworkCorrection:
         Raises:
             BadInputError: the confidence is no share, or the networks are too few for it.
         """
-        if not 0 < confidence < 1:
-            raise BadInputError(f"a confidence lies between 0 and 1, not at {confidence:g}")
-        sizes = sorted(abs(math.log(error)) for error in self.errors)
-        rank = math.ceil((len(sizes) + 1) * confidence - 1e-9)
-        if rank > len(sizes):
-            needed = math.ceil(confidence / (1 - confidence) - 1e-9)
-            raise BadInputError(f"an interval of {100 * confidence:g}% takes {needed} networks, not {len(sizes)}")
-        return math.exp(sizes[rank - 1])
+        return math.exp(conformal_ratio([abs(math.log(error)) for error in self.errors], confidence) + SESSION)
+
+
+def fewest_networks(confidence: float) -> int:
+    """Return how many networks a fit takes whose intervals are to have a confidence.
+
+    Raises:
+        BadInputError: the confidence is no share.
+    """
+    return max(_FEWEST_NETWORKS, networks_for(confidence))
 
 
 def terms_of(kernels: Sequence[BlockSpec], kernels_ms: Sequence[float]) -> Floats:
@@ -128,13 +132,13 @@ def fit_correction(call_ms: float, networks: Sequence[MeasuredNetwork]) -> Netwo
 
     Args:
         call_ms: what one call of the runtime takes, in ms.
-        networks: at least FEWEST_NETWORKS.
+        networks: at least twelve.
 
     Raises:
-        BadInputError: there are too few networks.
+        BadInputError: there are too few networks, or their latencies have nothing to do with their kernels.
     """
-    if len(networks) < FEWEST_NETWORKS:
-        raise BadInputError(f"a correction takes {FEWEST_NETWORKS} networks at least, not {len(networks)}")
+    if len(networks) < _FEWEST_NETWORKS:
+        raise BadInputError(f"a correction takes {_FEWEST_NETWORKS} networks at least, not {len(networks)}")
     terms = np.array([terms_of(one.kernels, one.kernels_ms) for one in networks])
     measured = np.array([one.measured_ms for one in networks])
     left_out = np.array(
@@ -145,11 +149,14 @@ def fit_correction(call_ms: float, networks: Sequence[MeasuredNetwork]) -> Netwo
     )
     prices = _prices(terms, measured, call_ms)
     plain = call_ms + terms[:, TERMS.index(SCALE)]
-    return NetworkCorrection(
-        prices_ms=dict(zip(TERMS, prices.tolist(), strict=True)),
-        errors=tuple(np.sort(measured / left_out).tolist()),
-        plain_errors=tuple(np.sort(measured / plain).tolist()),
-    )
+    try:
+        return NetworkCorrection(
+            prices_ms=dict(zip(TERMS, prices.tolist(), strict=True)),
+            errors=tuple(np.sort(measured / left_out).tolist()),
+            plain_errors=tuple(np.sort(measured / plain).tolist()),
+        )
+    except ValueError as e:
+        raise BadInputError(f"these networks do not take what their kernels take: {e}") from e
 
 
 def _prices(terms: Floats, measured_ms: Floats, call_ms: float) -> Floats:
