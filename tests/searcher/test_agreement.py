@@ -170,9 +170,9 @@ def test_what_holds_for_any_latencies(drawn: list[tuple[float, float]], factor: 
 
     in_other_units = [{name: factor * ms for name, ms in one.items()} for one in (predicted, measured)]
     scaled = compare(in_other_units[0], in_other_units[1], resamples=8)
-    assert scaled.mape_pct.value == pytest.approx(found.mape_pct.value, abs=1e-9)
+    assert scaled.mape_pct.value == pytest.approx(found.mape_pct.value, rel=1e-9, abs=1e-9)
     assert found.rmse_ms.value is not None
-    assert scaled.rmse_ms.value == pytest.approx(factor * found.rmse_ms.value, abs=1e-9)
+    assert scaled.rmse_ms.value == pytest.approx(factor * found.rmse_ms.value, rel=1e-9, abs=1e-9)
 
     perfect = compare(measured, measured, resamples=8)
     assert (perfect.mape_pct.value, perfect.rmse_ms.value, perfect.within_5_share.value) == (0.0, 0.0, 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import onnxruntime
 import pytest
 
+from searcher.cost_models.kernels.kernel_model import SESSION
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT, KernelPredictor
 from searcher.cost_models.kernels.whole_networks import SCALE, STEPS, TERMS, NetworkCorrection
 from searcher.export.exporter import exporter_for
@@ -104,7 +106,8 @@ def test_what_networks_take_beyond_their_kernels_is_told(searcher: Run, predicto
     assert (len(told["kernels"]), plain["fitted"], told["fitted"]) == (2, False, True)
     assert (plain["beyond_ms"], told["beyond_ms"]) == (0, pytest.approx(0.5))
     assert told["latency_ms"] == pytest.approx(plain["latency_ms"] + 0.5)
-    assert told["interval_ms"] == pytest.approx([told["latency_ms"] / 1.25, told["latency_ms"] * 1.25])
+    ratio = 1.25 * math.exp(SESSION)
+    assert told["interval_ms"] == pytest.approx([told["latency_ms"] / ratio, told["latency_ms"] * ratio])
     shown = searcher("predictor", "predict", fitted, network.path).out
     assert "+0.50000 ms  what networks take beyond that" in shown
     assert "with 80%, as networks have shown" in shown
