@@ -201,6 +201,7 @@ def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: P
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_verifying_under_another_key_is_refused(reference: Path, tmp_path: Path) -> None:
     assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
     sizes = (*scored(1), "--population", "2", "--generations", "0")

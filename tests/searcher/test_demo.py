@@ -123,6 +123,7 @@ def demonstrate(folder: Path, connect: Callable[[object], FakeTransport]) -> Dem
     return result
 
 
+@pytest.mark.slow
 def test_a_demo_leaves_its_files_and_a_failed_one_nothing_of_an_earlier(cache: Path, tmp_path: Path) -> None:
     result = demonstrate(tmp_path, device())
     assert cache.is_dir()

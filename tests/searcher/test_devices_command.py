@@ -193,6 +193,7 @@ def test_a_lying_device_reaches_neither_terminal_nor_memory(home: Path) -> None:
         assert "\007" not in told.stdout + told.stderr
 
 
+@pytest.mark.slow
 def test_profile_with_a_profile_keeps_the_key_of_a_local_run(home: Path) -> None:
     over_ssh = searcher(home, "profile", "--device", "bench", *QUICK, "--out", "ssh.json")
     assert over_ssh.returncode == 0, over_ssh.stderr
