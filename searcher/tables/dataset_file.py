@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from profiler_agent.records import TableKey
-from searcher.artifacts import replacing, write_text
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.tables.dataset import COLUMNS, KernelRow, flat_rows, row_of
+from searcher.tables.flat_rows import is_parquet, pyarrow, write_rows
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -27,8 +25,8 @@ def require_dataset_name(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise BadInputError(f"a dataset is FILE.csv or FILE.parquet, not {path}")
-    if _is_parquet(path):
-        _arrow("pyarrow")
+    if is_parquet(path):
+        pyarrow("pyarrow")
 
 
 def write_dataset(rows: Sequence[KernelRow], path: Path) -> None:
@@ -40,12 +38,7 @@ def write_dataset(rows: Sequence[KernelRow], path: Path) -> None:
     require_dataset_name(path)
     flat = flat_rows(rows)
     try:
-        if _is_parquet(path):
-            arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
-            with replacing(path) as temporary:
-                parquet.write_table(arrow.table({name: [row[name] for row in flat] for name in COLUMNS}), temporary)
-        else:
-            write_text(path, _csv(flat))
+        write_rows(COLUMNS, flat, path)
     except OSError as e:
         raise BadInputError(f"cannot write the dataset {path}: {e.strerror or e}") from e
 
@@ -65,7 +58,7 @@ def read_dataset(path: Path, *, to_extend: bool = False) -> list[KernelRow]:
     require_dataset_name(path)
     rows: list[KernelRow] = []
     seen: dict[tuple[BlockSpec, TableKey], str] = {}
-    for place, flat in (_parquet_rows if _is_parquet(path) else _csv_rows)(path):
+    for place, flat in (_parquet_rows if is_parquet(path) else _csv_rows)(path):
         if to_extend:
             _require_no_others(path, flat)
         try:
@@ -81,18 +74,6 @@ def read_dataset(path: Path, *, to_extend: bool = False) -> list[KernelRow]:
     if not rows:
         raise BadInputError(f"the dataset {path} holds no rows")
     return rows
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
-
-
-def _csv(flat: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
@@ -113,7 +94,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    parquet, arrow = _arrow("pyarrow.parquet"), _arrow("pyarrow")
+    parquet, arrow = pyarrow("pyarrow.parquet"), pyarrow("pyarrow")
     try:
         table = parquet.read_table(path)
     except (OSError, arrow.ArrowException) as e:
@@ -136,13 +117,3 @@ def _require_no_others(path: Path, names: Iterable[str]) -> None:
             f"{path} has a column {others[0][:40]!r}, which is none of a dataset's and would be lost: "
             "keep such columns in a copy, and extend a file without them"
         )
-
-
-def _arrow(module: str) -> types.ModuleType:
-    try:
-        # Installed only by those who want Parquet.
-        return importlib.import_module(module)
-    except ImportError as e:
-        raise BadInputError(
-            "Parquet needs pyarrow, which is not installed: pip install 'profiler-agent[parquet]', or write FILE.csv"
-        ) from e

@@ -7,18 +7,15 @@ merged. Numbers are written with all their digits.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import importlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from profiler_agent.records import TableKey
-from searcher.artifacts import replacing, write_text
 from searcher.errors import BadInputError
+from searcher.tables.flat_rows import write_rows
 from searcher.tables.lookup_table import Entry, LookupTable
 
 _KEY_COLUMNS = tuple(field.name for field in dataclasses.fields(TableKey))
@@ -68,36 +65,9 @@ def export_table(table: LookupTable, out: Path) -> None:
     Raises:
         BadInputError: the suffix is another, pyarrow is not there for Parquet, or the file cannot be written.
     """
-    suffix = out.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if out.suffix.lower() not in (".csv", ".parquet"):
         raise BadInputError(f"--out takes FILE.csv or FILE.parquet, not {out}")
-    rows = table_rows(table)
     try:
-        if suffix == ".csv":
-            write_text(out, _csv(rows))
-        else:
-            _write_parquet(rows, out)
+        write_rows(COLUMNS, table_rows(table), out)
     except OSError as e:
         raise BadInputError(f"cannot write the rows {out}: {e.strerror or e}") from e
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _write_parquet(rows: list[dict[str, Any]], out: Path) -> None:
-    try:
-        # Installed only by those who want Parquet.
-        arrow = importlib.import_module("pyarrow")
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as e:
-        raise BadInputError(
-            "Parquet needs pyarrow, which is not installed: pip install 'profiler-agent[parquet]', or write FILE.csv"
-        ) from e
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    with replacing(out) as temporary:
-        parquet.write_table(arrow.table(columns), temporary)

@@ -6,8 +6,6 @@ measured alone, and it does not hold the runtime's call, which is an entry of it
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from profiler_agent.records import OperatorCost, OperatorReport, RecordError, Te
 from searcher.artifacts import sha256_of
 from searcher.errors import BadInputError
 from searcher.spaces.block import CALL_OVERHEAD
+from searcher.tables.flat_rows import csv_text
 from searcher.tables.lookup_table import Entry, LookupTable, Provenance, require_same_key
 
 SPACE = "operators"
@@ -153,12 +152,15 @@ def _summed(estimates_ms: Sequence[float], sources: Sequence[Source], operations
 
 def operator_rows(sources: Sequence[Source]) -> str:
     """Return a dataset as CSV: one row for each operator that has an estimate, a head before them."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for source in sources:
-        writer.writerows(_row(source.report, one) for one in source.report.operators if one.estimate_ms is not None)
-    return text.getvalue()
+    return csv_text(
+        COLUMNS,
+        (
+            _row(source.report, one)
+            for source in sources
+            for one in source.report.operators
+            if one.estimate_ms is not None
+        ),
+    )
 
 
 def _row(report: OperatorReport, operator: OperatorCost) -> Mapping[str, object]:
