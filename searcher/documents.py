@@ -120,6 +120,23 @@ class Document(Generic[Content]):
             raise BadInputError(f"cannot {verb} the {self.title} {path}: {e.strerror or e}") from e
 
 
+def field_names(content: bytes) -> frozenset[str]:
+    """Return the names of a JSON document's fields, by which kinds are told apart; none of what is no JSON object."""
+    try:
+        plain = json.loads(content)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(plain) if isinstance(plain, dict) else frozenset()
+
+
+def field_names_in(path: Path) -> frozenset[str]:
+    """Return the names of the fields of a file, as `field_names`; none of what cannot be read at all."""
+    try:
+        return field_names(path.read_bytes())
+    except OSError:
+        return frozenset()
+
+
 def _written(plain: dict[str, Any]) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

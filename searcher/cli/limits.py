@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT
 from searcher.cost_models.prices import ENERGY
+from searcher.documents import field_names_in
 from searcher.errors import BadInputError
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.network_models import is_network_model
@@ -23,16 +23,8 @@ def load_prices(path: Path) -> Prices:
     """
     if is_network_model(path):
         return NETWORK_MODEL_DOCUMENT.load(path)
-    return CALIBRATION_DOCUMENT.load(path) if _is_calibration(path) else TABLE_DOCUMENT.load(path)
-
-
-def _is_calibration(path: Path) -> bool:
-    """Tell a calibration by what only it has; what cannot be read at all is left to the reader of tables to refuse."""
-    try:
-        plain = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(plain, dict) and "held_out" in plain
+    # What only calibrations have; what cannot be read at all is left to the reader of tables to refuse.
+    return CALIBRATION_DOCUMENT.load(path) if "held_out" in field_names_in(path) else TABLE_DOCUMENT.load(path)
 
 
 def wanted_limits(options: Sequence[str], lut: Path | None) -> tuple[WantedLimit, ...]:

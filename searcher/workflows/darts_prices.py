@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from profiler_agent.records import TableKey
@@ -15,6 +14,7 @@ from searcher.cost_models.cost_model import LinearCostModel, latency_range
 from searcher.cost_models.edge_additive import EdgeAdditive
 from searcher.cost_models.network_fit import NetworkFit, encoded
 from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, NetworkModel
+from searcher.documents import field_names
 from searcher.errors import BadInputError
 from searcher.search.differentiable.family import PricedDevice
 from searcher.spaces.nasbench201 import NasBench201
@@ -35,16 +35,13 @@ def read_prices(content: bytes, name: str) -> DevicePrices:
     Raises:
         BadInputError: it is none of them.
     """
-    try:
-        plain = json.loads(content)
-    except (ValueError, RecursionError):
-        plain = None
+    names = field_names(content)
     # What only they have; anything else is left to the reader of tables to refuse.
-    if isinstance(plain, dict) and "held_out" in plain:
+    if "held_out" in names:
         return CALIBRATION_DOCUMENT.parse(content, name)
-    if isinstance(plain, dict) and "networks" in plain:
+    if "networks" in names:
         return NETWORKS_DOCUMENT.parse(content, name)
-    if isinstance(plain, dict) and "additive" in plain:
+    if "additive" in names:
         return NETWORK_MODEL_DOCUMENT.parse(content, name)
     return TABLE_DOCUMENT.parse(content, name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from searcher.cost_models.kernels.kernel_model import KernelModel
 from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
 from searcher.cost_models.kernels.predictor import KernelPredictor, PredictorFile
 from searcher.cost_models.kernels.training import train_types
+from searcher.documents import field_names_in
 from searcher.errors import BadInputError
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernels import kernel_type
@@ -76,11 +76,7 @@ def is_kernel_dataset(path: Path) -> bool:
 
 def is_kernel_predictor(path: Path) -> bool:
     """Tell a kernel predictor by what only it has; what cannot be read at all is none."""
-    try:
-        plain = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(plain, dict) and {"kernels", "call_ms", "trained_on"} <= plain.keys()
+    return {"kernels", "call_ms", "trained_on"} <= field_names_in(path)
 
 
 def conditions_of(texts: Sequence[str]) -> dict[str, str]:

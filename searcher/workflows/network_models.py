@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from searcher.artifacts import sha256_of
 from searcher.cost_models.agreement import figures
 from searcher.cost_models.network_fit import encoded
 from searcher.cost_models.network_model import NetworkModel, digest_of, fit_network_model
+from searcher.documents import field_names_in
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
 from searcher.tables.lookup_table import KeyMismatchError, key_differences
@@ -74,12 +74,12 @@ class NetworkJudgement:
 
 def is_network_latencies(path: Path) -> bool:
     """Tell a file of network latencies by what only it has; what cannot be read at all is none."""
-    return "networks" in _plain(path)
+    return "networks" in field_names_in(path)
 
 
 def is_network_model(path: Path) -> bool:
     """Tell a model of network latencies by what only it has; what cannot be read at all is none."""
-    return {"sample", "additive"} <= _plain(path).keys()
+    return {"sample", "additive"} <= field_names_in(path)
 
 
 def train_network_model(path: Path, created: str | None = None) -> NetworkModel:
@@ -172,12 +172,3 @@ def _judged(model: NetworkModel, measured: NetworkLatencies, confidence: float) 
         in_interval_share=float(((low <= measured_ms) & (measured_ms <= high)).mean()),
         below_bound_share=float((measured_ms <= high).mean()),
     )
-
-
-def _plain(path: Path) -> dict[str, object]:
-    """Return a JSON document's fields; none of what is no such document."""
-    try:
-        plain = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return plain if isinstance(plain, dict) else {}
