@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from searcher.cost_models.kernels.measured_kernel import MeasuredKernel
+from searcher.cost_models.quick_kernel_model import log_sizes
 from searcher.spaces.block import BlockSpec
-from searcher.spaces.kernels import FEATURES, kernel_features, kernel_type
+from searcher.spaces.kernels import kernel_features, kernel_type
 
 Floats = NDArray[np.float64]
 
@@ -26,12 +27,12 @@ class Forests:
         for name in sorted({kernel_type(one.spec) for one in kernels}):
             rows = [one for one in kernels if kernel_type(one.spec) == name]
             forest = RandomForestRegressor(n_estimators=200, random_state=seed)
-            forest.fit(_sizes([one.spec for one in rows]), np.log([one.latency_ms for one in rows]))
+            forest.fit(log_sizes([one.spec for one in rows]), np.log([one.latency_ms for one in rows]))
             self._forests[name] = forest
 
     def latency_ms(self, spec: BlockSpec) -> float:
         """Return what a kernel is expected to take, the runtime's call included, in ms."""
-        return float(np.exp(self._forests[kernel_type(spec)].predict(_sizes([spec]))[0]))
+        return float(np.exp(self._forests[kernel_type(spec)].predict(log_sizes([spec]))[0]))
 
 
 class Lines:
@@ -51,10 +52,6 @@ class Lines:
     def latency_ms(self, spec: BlockSpec) -> float:
         """Return what a kernel is expected to take, the runtime's call included, in ms."""
         return float(np.array([1.0, _work(spec)]) @ self._lines[kernel_type(spec)])
-
-
-def _sizes(specs: Sequence[BlockSpec]) -> Floats:
-    return np.log1p([[kernel_features(spec)[name] for name in FEATURES] for spec in specs])
 
 
 def _work(spec: BlockSpec) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.whole_networks import networks as known_networks
 from searcher.artifacts import ExportedModel, sha256_of
 from searcher.cli import show
-from searcher.cost_models.kernels.kernel_model import UnknownKernelError
+from searcher.cost_models.kernels.kernel_model import UnknownKernelError, summed
 from searcher.cost_models.kernels.predictor import KernelPredictor
 from searcher.devices.device import LOCAL, Device, connect
 from searcher.export import to_onnx
@@ -67,7 +67,7 @@ def _predicted(predictor: KernelPredictor, path: Path) -> dict[str, Any]:
         "kernels": len(kernels),
         "predicted_ms": predicted.latency_ms,
         "interval_ms": list(predicted.interval_ms),
-        "sum_predicted_ms": predictor.call_ms + sum(one.latency_ms for one in predicted.kernels),
+        "sum_predicted_ms": predictor.call_ms + summed(predicted.kernels).latency_ms,
     }
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from searcher.cost_models.conformal import conformal_ratio
 from searcher.cost_models.cost_model import LatencyRange
 from searcher.cost_models.edge_additive import EdgeAdditive
-from searcher.cost_models.grouped_ridge import Floats, fit_grouped_ridge
+from searcher.cost_models.grouped_ridge import Floats, fit_grouped_ridge, require_latencies
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import BlockSpec
@@ -130,8 +130,7 @@ def fit_chains(space: FBNet, genotypes: NDArray[np.integer[Any]], measured_ms: F
             or they contradict a sum over layers.
     """
     require_encodings(genotypes, LAYERS, len(CHOICES), space.name)
-    if measured_ms.shape != genotypes.shape[:1] or not (np.isfinite(measured_ms) & (measured_ms > 0)).all():
-        raise BadInputError("a fit takes one positive latency for each network")
+    require_latencies(measured_ms, len(genotypes))
     if len(genotypes) < FEWEST_CHAINS:
         raise BadInputError(f"a fit takes {FEWEST_CHAINS} networks at least, not {len(genotypes)}")
     parts, groups = _parts(space)

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from searcher.errors import BadInputError
+
 Floats = NDArray[np.float64]
 
 # Of the base, relative to the mean latency: wide enough to say nothing.
@@ -76,6 +78,16 @@ class GroupedRidge(GroupedPrices):
 
     left_out_ms: Floats
     left_out_errors: Floats
+
+
+def require_latencies(latency_ms: Floats, networks: int) -> None:
+    """Refuse what is no sample to fit to.
+
+    Raises:
+        BadInputError: the latencies are not one for each network, or not positive and finite.
+    """
+    if latency_ms.shape != (networks,) or not (np.isfinite(latency_ms) & (latency_ms > 0)).all():
+        raise BadInputError("a fit takes one positive latency for each network")
 
 
 def fit_grouped_ridge(features: Floats, groups: NDArray[np.integer[Any]], latency_ms: Floats) -> GroupedRidge:

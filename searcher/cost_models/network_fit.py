@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.cost_models.cell_model import CellModel, CellPrices, connected_cells, doubtful, rule_counts
-from searcher.cost_models.grouped_ridge import Floats, fit_grouped_ridge
+from searcher.cost_models.grouped_ridge import Floats, fit_grouped_ridge, require_latencies
 from searcher.errors import BadInputError
 from searcher.spaces.cell import OPERATIONS
 from searcher.spaces.executed_edges import RULES
@@ -84,8 +84,7 @@ def connected_sample(
         BadInputError: these are no encodings of the space, the latencies are not positive or not as many, or too few
             networks are connected.
     """
-    if measured_ms.shape != genotypes.shape[:1] or not (np.isfinite(measured_ms) & (measured_ms > 0)).all():
-        raise BadInputError("a fit takes one positive latency for each network")
+    require_latencies(measured_ms, len(genotypes))
     connected = connected_cells(space, genotypes)
     if connected.sum() < FEWEST_NETWORKS:
         raise BadInputError(f"a fit takes {FEWEST_NETWORKS} connected networks at least, not {connected.sum()}")

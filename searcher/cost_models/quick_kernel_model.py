@@ -43,19 +43,20 @@ class QuickModel:
         """
         if len(specs) < FEWEST_POINTS:
             raise BadInputError(f"a model of kernels takes {FEWEST_POINTS} of them at least, not {len(specs)}")
-        features, wanted = _features(specs), np.log(np.asarray(latency_ms, dtype=np.float64))
+        features, wanted = log_sizes(specs), np.log(np.asarray(latency_ms, dtype=np.float64))
         line = Ridge(alpha=_RIDGE).fit(features, wanted)
         trees = ExtraTreesRegressor(_TREES, random_state=int(generator.integers(2**31)))
         return cls(line, trees.fit(features, wanted - line.predict(features)))
 
     def predict_ms(self, specs: Sequence[BlockSpec]) -> NDArray[np.float64]:
         """Return (kernels,) latencies, the runtime's call included, in ms."""
-        features = _features(specs)
+        features = log_sizes(specs)
         told: NDArray[np.float64] = np.exp(self._line.predict(features) + self._trees.predict(features))
         return told
 
 
-def _features(specs: Sequence[BlockSpec]) -> NDArray[np.float64]:
+def log_sizes(specs: Sequence[BlockSpec]) -> NDArray[np.float64]:
+    """Return (kernels, sizes) logarithms of one more than each of FEATURES."""
     sizes = [kernel_features(spec) for spec in specs]
     # Some are zero: no multiply-accumulates, no activation.
     return np.log1p(np.array([[one[name] for name in FEATURES] for one in sizes], dtype=np.float64))

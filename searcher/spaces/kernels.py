@@ -80,8 +80,8 @@ def output_size(spec: BlockSpec) -> tuple[int, int]:
     layers = convolutions(spec)
     if spec.operation in ("conv_bn", "conv_bn_add"):
         return layers[0].output_size(height), layers[0].output_size(width)
-    extent = spec.dilation * (spec.kernel - 1) + 1
-    return tuple((side + 2 * spec.padding - extent) // spec.stride + 1 for side in (height, width))  # type: ignore[return-value]
+    across = 2 * spec.padding - spec.dilation * (spec.kernel - 1) - 1
+    return (height + across) // spec.stride + 1, (width + across) // spec.stride + 1
 
 
 def require_possible(spec: BlockSpec) -> None:

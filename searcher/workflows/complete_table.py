@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from searcher.artifacts import ExportedModel, cache_folder, sha256_of
+from searcher.cost_models.kernels.kernel_model import summed
 from searcher.cost_models.kernels.predictor import KernelPredictor
 from searcher.errors import BadInputError
 from searcher.export.kernels_of_onnx import NetworkKernel, cut
@@ -135,7 +136,5 @@ def _predicted(predictor: KernelPredictor, spec: BlockSpec, model: ExportedModel
 def _cut_and_predicted(predictor: KernelPredictor, model: ExportedModel) -> PredictedBlock:
     key = predictor.key
     kernels: Sequence[NetworkKernel] = cut(model.path, key.optimization, key.threads)
-    estimates = [predictor.estimate(kernel.spec) for kernel in kernels]
-    own_ms = sum(one.latency_ms for one in estimates)
-    interval_ms = (sum(one.interval_ms[0] for one in estimates), sum(one.interval_ms[1] for one in estimates))
-    return PredictedBlock(own_ms, interval_ms, tuple(one.operation for one in kernels), model.sha256)
+    own = summed(predictor.estimates([kernel.spec for kernel in kernels]))
+    return PredictedBlock(own.latency_ms, own.interval_ms, tuple(one.operation for one in kernels), model.sha256)

@@ -15,6 +15,7 @@ is predicted will be measured in another: `session` is added to both sides for t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -55,6 +56,14 @@ class Estimate:
 
     latency_ms: float
     interval_ms: tuple[float, float]
+
+
+def summed(kernels: Sequence[Estimate]) -> Estimate:
+    """Return what kernels take together, end by end: errors of kernels that are alike do not average out."""
+    return Estimate(
+        math.fsum(one.latency_ms for one in kernels),
+        (math.fsum(one.interval_ms[0] for one in kernels), math.fsum(one.interval_ms[1] for one in kernels)),
+    )
 
 
 @dataclass(frozen=True)

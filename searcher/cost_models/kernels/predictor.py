@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler_agent.records import TableKey
-from searcher.cost_models.kernels.kernel_model import Estimate, KernelModel, UnknownKernelError
+from searcher.cost_models.kernels.kernel_model import Estimate, KernelModel, UnknownKernelError, summed
 from searcher.cost_models.kernels.whole_networks import NetworkCorrection
 from searcher.documents import Document
 from searcher.spaces.block import BlockSpec
@@ -168,15 +168,9 @@ class KernelPredictor:
             latency_ms = correction.latency_ms(self.call_ms, specs, [one.latency_ms for one in kernels])
             ratio = correction.ratio(self.confidence)
             return NetworkEstimate(latency_ms, (latency_ms / ratio, latency_ms * ratio), kernels, fitted=True)
-        low, middle, high = (
-            self.call_ms + math.fsum(parts)
-            for parts in (
-                [one.interval_ms[0] for one in kernels],
-                [one.latency_ms for one in kernels],
-                [one.interval_ms[1] for one in kernels],
-            )
-        )
-        return NetworkEstimate(middle, (low, high), kernels, fitted=False)
+        own, call_ms = summed(kernels), self.call_ms
+        interval_ms = (call_ms + own.interval_ms[0], call_ms + own.interval_ms[1])
+        return NetworkEstimate(call_ms + own.latency_ms, interval_ms, kernels, fitted=False)
 
     def _model_of(self, spec: BlockSpec) -> KernelModel:
         name = kernel_type(spec)

@@ -28,7 +28,6 @@ from searcher.cost_models.conformal import conformal_ratio, networks_for
 from searcher.cost_models.kernels.kernel_model import SESSION
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
-from searcher.spaces.counts import block_parameters
 from searcher.spaces.kernels import kernel_features
 
 Floats = NDArray[np.float64]
@@ -120,7 +119,7 @@ def fewest_networks(confidence: float) -> int:
 def terms_of(kernels: Sequence[BlockSpec], kernels_ms: Sequence[float]) -> Floats:
     """Return how much of each of TERMS a network has."""
     features = [kernel_features(kernel) for kernel in kernels]
-    weights = np.array([block_parameters(kernel) for kernel in kernels]) * _BYTES_PER_NUMBER / _BYTES_PER_MB
+    weights = np.array([one["parameters"] for one in features]) * _BYTES_PER_NUMBER / _BYTES_PER_MB
     traffic = np.array([one["read"] + one["written"] for one in features]) * _BYTES_PER_NUMBER / _BYTES_PER_MB
     alone, together = weights + traffic, weights.sum() + traffic.max(initial=0.0)
     crossing = [weights[alone <= level].sum() if together > level else 0.0 for level in LEVELS_MB]
