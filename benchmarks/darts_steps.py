@@ -83,13 +83,16 @@ def cost_ratios(request: DartsRequest, members: int) -> dict[str, Any]:
     finish(darts_run(short))
     run, prices = read_run(Path(request.output))
     settings, dataset = request.settings, load_dataset(run.data)
-    without_warm_up = dataclasses.replace(settings, warm_up_epochs=0)
+    # Of a shorter search than that no epochs would be left to measure.
+    measured = dataclasses.replace(settings, epochs=settings.epochs + _EPOCHS)
+    warming = dataclasses.replace(measured, warm_up_epochs=_EPOCHS)
+    without_warm_up = dataclasses.replace(measured, warm_up_epochs=0)
 
     def parts(kind: DartsSettings) -> Parts:
         return put_together(dataclasses.replace(run, settings=kind), priced_devices(run, prices), dataset)
 
     with one_thread():
-        seconds = _epoch_seconds(parts(settings), parts(without_warm_up), parts(without_warm_up), without_warm_up)
+        seconds = _epoch_seconds(parts(warming), parts(without_warm_up), parts(without_warm_up), without_warm_up)
         steps = _step_ratios(parts(without_warm_up), without_warm_up)
     searching = settings.epochs - settings.warm_up_epochs
     warm_up = settings.warm_up_epochs * seconds["warm_up_epoch"]

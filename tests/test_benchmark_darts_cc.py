@@ -36,7 +36,7 @@ def member(text: str, bound_ms: float) -> FamilyMember:
 
 def family(*members: FamilyMember) -> Family:
     devices = tuple(FamilyDevice(device, None, 0.95) for device in DEVICES)
-    return Family("nasbench201", "prices", (), 6, 1, None, devices, members, members[0].architecture, None)
+    return Family("nasbench201", "prices", (), 6, 1, 1, None, devices, members, members[0].architecture, None)
 
 
 def test_the_first_member_whose_bound_keeps_the_limit_is_judged_by_the_column(cells: Cells) -> None:

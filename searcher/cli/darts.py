@@ -18,7 +18,7 @@ from searcher.search.differentiable.family import FAMILY_DOCUMENT
 from searcher.search.differentiable.settings import BF16, DartsSettings
 from searcher.search.scores.trained_on_batch import quickest_precision
 from searcher.verification.verification import VERIFICATION_DOCUMENT, LimitMissedError
-from searcher.workflows.darts_family import DIVISIONS, FamilyRequest, darts_family
+from searcher.workflows.darts_family import DIVISIONS, LIKELIEST, FamilyRequest, darts_family
 from searcher.workflows.darts_folder import FAMILY, JOURNAL, RUN, RUN_DOCUMENT, STATE, ControlChoice, read_epochs
 from searcher.workflows.darts_run import DartsRequest, darts_run
 from searcher.workflows.darts_verify import VerifyDartsRequest, darts_verify
@@ -196,6 +196,9 @@ def family(
     divisions: Annotated[
         int, typer.Option(min=1, help="Of the grid over the control: so many steps along each side.")
     ] = DIVISIONS,
+    likeliest: Annotated[
+        int, typer.Option(min=1, help="So many architectures of each point, the most probable ones.")
+    ] = LIKELIEST,
     max_latency_ms: Limits = None,
     data: Annotated[str | None, typer.Option(help="The data set, if it lies elsewhere now.")] = None,
     device: Annotated[str | None, typer.Option(help="Judge on cpu or cuda; unless given, as was searched.")] = None,
@@ -207,7 +210,7 @@ def family(
         for name in (RUN, JOURNAL, STATE, FAMILY):
             options.require_other_file(csv, run / name, "--csv")
     found = show.run(
-        darts_family(FamilyRequest(run, divisions, tuple(map(_limit, max_latency_ms or ())), device, data))
+        darts_family(FamilyRequest(run, divisions, likeliest, tuple(map(_limit, max_latency_ms or ())), device, data))
     )
     if csv is not None:
         try:

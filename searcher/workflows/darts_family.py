@@ -23,6 +23,7 @@ from searcher.workflows.darts_parts import priced_devices, put_together
 from searcher.workflows.progress import Progress, Work
 
 DIVISIONS = 6
+LIKELIEST = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class FamilyRequest:
     Attributes:
         run: folder of a search, finished or not.
         divisions: of the control's grid.
+        likeliest: how many architectures each point of it gives, the most probable ones.
         limits: on latency in ms, under the device's name or the file of its prices, or under None where there is but
             one device; they take the place of those that the search had.
         device: that judges, as torch names it; None for the one that searched.
@@ -40,6 +42,7 @@ class FamilyRequest:
 
     run: Path
     divisions: int = DIVISIONS
+    likeliest: int = LIKELIEST
     limits: tuple[tuple[str | None, float], ...] = ()
     device: str | None = None
     data: str | None = None
@@ -67,7 +70,8 @@ def darts_family(request: FamilyRequest) -> Work[Family]:
     with threads(run.threads):
         parts = put_together(run, devices, dataset)
         parts.search.restore(state)
-        for count, member in judged_members(parts.search, parts.space, devices, parts.halves, request.divisions):
+        judged = judged_members(parts.search, parts.space, devices, parts.halves, request.divisions, request.likeliest)
+        for count, member in judged:
             members.append(member)
             yield Progress("judge architectures", len(members), count)
     order = ranked(members, devices)
@@ -77,6 +81,7 @@ def darts_family(request: FamilyRequest) -> Work[Family]:
         control=run.control.name,
         coordinates=parts.coordinates,
         divisions=request.divisions,
+        likeliest=request.likeliest,
         epoch=parts.search.epoch,
         state_sha256=state_sha256,
         devices=tuple(FamilyDevice(one.name, one.limit_ms, one.confidence) for one in devices),

@@ -129,15 +129,17 @@ def test_killed_at_many_moments_a_search_ends_like_an_unbroken_one(unbroken: Pat
     assert told(run) == told(unbroken)
 
 
-def test_a_family_is_priced_judged_and_ranked(unbroken: Path, searcher: Run) -> None:
+@pytest.mark.parametrize("likeliest", [1, 3])
+def test_a_family_is_priced_judged_and_ranked(unbroken: Path, searcher: Run, likeliest: int) -> None:
     before = (unbroken / "state.pt").read_bytes()
-    outcome = searcher("darts", "family", unbroken, "--divisions", "4", "--json", "--csv", "family.csv")
+    grid = ("--divisions", "4", "--likeliest", str(likeliest))
+    outcome = searcher("darts", "family", unbroken, *grid, "--json", "--csv", "family.csv")
     family = json.loads(outcome.out)
     assert outcome.status == (0 if family["picked"] else 1), outcome.err
     assert family == json.loads((unbroken / "family.json").read_text())
     assert (unbroken / "state.pt").read_bytes() == before
     members = family["members"]
-    assert sum(len(one["points"]) for one in members) == 15  # of a triangle with four divisions
+    assert sum(len(one["points"]) for one in members) == likeliest * 15  # of a triangle with four divisions
     assert len({one["architecture"] for one in members}) == len(members) > 1
     kept = [one["latencies"][0]["predicted_ms"] <= 3 for one in members]
     assert [one["within_limits"] for one in members] == kept == sorted(kept, reverse=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from searcher.errors import SearcherError
-from searcher.search.differentiable.derive import derive, skip_choice
+from searcher.search.differentiable.derive import derive, likeliest, skip_choice
 from searcher.spaces.cell import EDGES, OPERATIONS
 from searcher.spaces.darts import DartsSpace
 from searcher.spaces.darts_cell import NODE_EDGES, POSITIONS
@@ -37,6 +37,45 @@ def test_a_cell_is_the_most_probable_one_that_is_connected(none: float) -> None:
         argmax = tuple(logits.argmax(dim=1).tolist())
         disconnected += derived.genotype != argmax
     assert (disconnected == 0) == (none == 0)
+
+
+@pytest.mark.parametrize("none", [0.0, 4.0])
+def test_the_likeliest_cells_are_the_most_probable_connected_ones_in_order(none: float) -> None:
+    logits = random_logits(6, 5, 3, none)
+    log_probabilities = torch.log_softmax(logits, dim=1).numpy()
+    best = np.sort(log_probabilities[np.arange(6), CONNECTED].sum(axis=1))[::-1]
+    found = likeliest(SPACE, logits, 40)
+    assert len(set(found)) == 40
+    assert found[0] == derive(SPACE, logits)
+    assert all(SPACE.is_connected(one) for one in found)
+    sums = [log_probabilities[np.arange(6), one.genotype].sum() for one in found]
+    assert sums == pytest.approx(best[:40], abs=1e-9)
+
+
+def test_no_space_has_more_architectures_than_there_are() -> None:
+    assert len(likeliest(SPACE, torch.zeros(6, 5), 20_000)) == len(CONNECTED)
+
+
+def test_the_next_likeliest_of_darts_differs_by_what_costs_the_least_probability() -> None:
+    space = DartsSpace()
+    logits = random_logits(POSITIONS, 8, 2)
+    first, second, third = likeliest(space, logits, 3)
+    log_probabilities = torch.log_softmax(logits, dim=1).numpy()
+
+    def total(genotype: tuple[int, ...]) -> float:
+        return sum(float(row[gene]) for row, gene in zip(log_probabilities, genotype, strict=True) if gene)
+
+    assert total(first.genotype) > total(second.genotype) > total(third.genotype)
+    assert all(space.parse(space.format(one)) == one for one in (second, third))
+    others = []
+    for position, gene in enumerate(first.genotype):
+        if gene:
+            others += [
+                float(log_probabilities[position, gene] - log_probabilities[position, other])
+                for other in range(1, 8)
+                if other != gene
+            ]
+    assert total(first.genotype) - total(second.genotype) <= min(others) + 1e-9
 
 
 def test_a_chain_takes_each_layers_most_probable_choice() -> None:

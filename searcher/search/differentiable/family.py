@@ -5,7 +5,9 @@ calibrated anew on images of the training half, on the images of the validation 
 there, which tells apart what the accuracy on some thousand images cannot; neither is that of a network trained by
 itself.
 
-History of the schema of family.json: 1, the first.
+History of the schema of family.json:
+2: `likeliest`; before, a point gave one member.
+1: the first.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from searcher.spaces.architecture import Architecture
 from searcher.spaces.space import SearchSpace
 from searcher.training.halves import Halves, plain_batches
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BATCH = 256
 # Statistics of so many images are as good as those of all.
 _CALIBRATION_IMAGES = 2048
@@ -114,7 +116,7 @@ class FamilyMember:
 
     Attributes:
         architecture: its text.
-        points: all points of the control's grid that derive it.
+        points: all points of the control's grid that have it among their likeliest.
         latencies: one for each device, in the family's order.
         parameters: trainable parameters.
         macs: multiply-accumulates of one image.
@@ -160,6 +162,7 @@ class Family:
         control: what a point means: prices, operations or scalar.
         coordinates: what each coordinate of a point is.
         divisions: of the grid that members are from.
+        likeliest: how many members each point of it gives, the most probable ones.
         epoch: how many epochs the search had done.
         state_sha256: hash of the state that the members were derived from; None where it was not written.
         devices: what members are priced for.
@@ -172,6 +175,7 @@ class Family:
     control: str
     coordinates: tuple[str, ...]
     divisions: int
+    likeliest: int
     epoch: int
     state_sha256: str | None
     devices: tuple[FamilyDevice, ...]
@@ -228,8 +232,12 @@ def judged_members(
     devices: Sequence[PricedDevice],
     halves: Halves,
     divisions: int,
+    likeliest: int,
 ) -> Iterator[tuple[int, FamilyMember]]:
     """Derive, price and score the different architectures of a control's grid.
+
+    What the supernet's score is worth it tells of members that are near to each other in probability, too; so a point
+    may give more of them than the one that is derived from it.
 
     Args:
         search: the state of a search; it is not changed.
@@ -237,14 +245,16 @@ def judged_members(
         devices: what members are priced for.
         halves: of the search.
         divisions: of the grid.
+        likeliest: how many architectures each of its points gives, the most probable ones.
 
     Yields:
         How many members there are in all, and the next one; whether it is on the Pareto front is not known yet.
     """
     judge = SupernetJudge(search.supernet, halves)
     points: dict[Architecture, list[tuple[float, ...]]] = {}
-    for point, architecture in search.derived(divisions).items():
-        points.setdefault(architecture, []).append(point)
+    for point in search.control.grid(divisions):
+        for architecture in search.likeliest(point, likeliest):
+            points.setdefault(architecture, []).append(tuple(point.tolist()))
     for architecture, found in points.items():
         latencies = tuple(device.latency(architecture) for device in devices)
         accuracy, loss = judge.score(architecture)

@@ -23,7 +23,7 @@ from searcher.search.differentiable import schedule
 from searcher.search.differentiable.bilevel import Learners, draw_structure, structure_step, task_loss, weight_step
 from searcher.search.differentiable.control import Control
 from searcher.search.differentiable.costs import StructureCosts
-from searcher.search.differentiable.derive import derive, skip_choice
+from searcher.search.differentiable.derive import derive, likeliest, skip_choice
 from searcher.search.differentiable.guards import (
     collapsed,
     dominant_eigenvalue,
@@ -120,6 +120,10 @@ class DifferentiableSearch:
     def derive(self, point: Tensor) -> Architecture:
         """Return the architecture that the structure at a point of control prefers."""
         return derive(self.space, self.logits(point))
+
+    def likeliest(self, point: Tensor, count: int) -> tuple[Architecture, ...]:
+        """Return the architectures that the structure at a point of control gives the highest probabilities."""
+        return likeliest(self.space, self.logits(point), count)
 
     def derived(self, divisions: int) -> dict[tuple[float, ...], Architecture]:
         """Return the architecture at each point of the control's grid, in the grid's order."""
