@@ -166,6 +166,8 @@ def test_what_cannot_be_used_is_one_sentence(searcher: Run, predictor: Path, tmp
     assert_one_sentence(searcher("predictor", "train", readme, "--out", out), 2, "nothing can be trained on")
     assert_one_sentence(searcher("predictor", "eval", readme, few), 2, "is no model that searcher predictor train")
     assert_one_sentence(searcher("predictor", "predict", readme, "x"), 2, "is no model that searcher predictor train")
+    for asked in (("eval", tmp_path / "none.json", few), ("predict", tmp_path / "none.json", "x")):
+        assert_one_sentence(searcher("predictor", *asked), 2, "none.json: No such file or directory")
     assert_one_sentence(searcher("predictor", "predict", predictor, readme), 2, str(readme))
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv"), 2, "is no block's key")
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv" * 100), 2, "is no block's key")
