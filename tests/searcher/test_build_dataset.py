@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -176,6 +177,17 @@ def test_rows_of_several_keys_lie_in_one_file(tmp_path: Path) -> None:
     card = build(request(path, settings=[QUICK, replace(QUICK, threads=2)]), program)
     assert Counter(one.key.threads for one in read_dataset(path)) == {1: 10, 2: 10}
     assert [one.rows for one in card.conditions] == [10, 10]
+
+
+def test_going_on_under_other_conditions_is_told(tmp_path: Path) -> None:
+    path, other = tmp_path / "d.csv", replace(KEY, device_fingerprint="aarch64-1")
+    told = []
+    for key in (KEY, other, other):
+        transport = FakeTransport(agent_program(known_ms, key=key))
+        work = build_dataset(request(path), functools.partial(lambda way, _device: way, transport))
+        told.append([one.note for one in work if one.note.startswith("no kernel in it")])
+    differs = "no kernel in it was measured under these conditions: device_fingerprint was 'x86_64-0', is 'aarch64-1'"
+    assert told == [[], [differs], []]
 
 
 def test_a_key_that_changes_between_jobs_ends_the_build(tmp_path: Path) -> None:
