@@ -117,6 +117,25 @@ def test_what_was_measured_before_a_break_is_kept_and_gone_on_with(tmp_path: Pat
     assert len(card.draws) == 1
 
 
+def test_rows_that_cannot_be_written_are_not_told_as_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    path = folder / "d.csv"
+    begun = itertools.count()
+    sound = agent_program(known_ms)
+
+    def program(arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
+        # The job after that of the key and that of the first round.
+        if arguments[4] == "follow" and next(begun) == 2:
+            folder.rename(tmp_path / "away")
+            folder.touch()
+        return sound(arguments, standard_input)
+
+    with pytest.raises(BadInputError, match="cannot write the dataset") as caught:
+        build(request(path, points=12), program)
+    assert caught.value.__notes__ == [f"{path} holds 8 kernels: building again goes on from there"]
+    assert len(read_dataset(tmp_path / "away" / "d.csv")) == 8
+
+
 def test_a_break_before_anything_was_measured_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     with pytest.raises(KeyboardInterrupt):
