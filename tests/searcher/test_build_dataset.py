@@ -17,6 +17,7 @@ from searcher.devices.answers import MeasurementFailedError
 from searcher.devices.device import Device
 from searcher.devices.transport import TransportError
 from searcher.errors import BadInputError
+from searcher.reports.datasets import card_remarks
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
@@ -65,6 +66,7 @@ def test_rows_and_card_tell_what_was_measured(tmp_path: Path) -> None:
     (conditions,) = card.conditions
     assert (conditions.key, conditions.rows, conditions.device, conditions.failures) == (KEY, 20, "local", {})
     assert conditions.environment is not None
+    assert f"20 rows of {KEY.device_fingerprint} (local, a processor): {KEY.runtime}" in next(iter(card_remarks(card)))
     assert "torch" in conditions.exporter_versions
     assert {(one.kernel_type, one.drawing_round) for one in card.fresh_errors} == {("relu", 1), ("add", 1)}
 
