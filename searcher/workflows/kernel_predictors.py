@@ -177,12 +177,14 @@ def _of_one_key(rows: Sequence[KernelRow], request: TrainingRequest) -> list[Ker
     keys = {row.key for row in chosen}
     if len(keys) == 1:
         return chosen
-    differing = [name for name in _KEY_FIELDS if len({getattr(row.key, name) for row in measured}) > 1]
-    there = ", or ".join(
-        sorted({" ".join(f"{name}={getattr(row.key, name)}" for name in differing) for row in measured})
-    )
+    named = [
+        name
+        for name in _KEY_FIELDS
+        if name in request.conditions or len({getattr(row.key, name) for row in measured}) > 1
+    ]
+    there = ", or ".join(sorted({" ".join(f"{name}={getattr(row.key, name)}" for name in named) for row in measured}))
     if not keys:
-        raise BadInputError(f"no row of {request.dataset} is of these conditions; there are {there or 'others'}")
+        raise BadInputError(f"no row of {request.dataset} is of these conditions; there are {there}")
     raise BadInputError(f"{request.dataset} holds kernels of several conditions; choose one with --where: {there}")
 
 

@@ -145,6 +145,10 @@ def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Pat
     asked = ["predictor", "train", str(mixed), "--out", str(out), "--confidence", "0.8"]
     assert_one_sentence(searcher(*asked), 2, "choose one with --where: threads=1, or threads=2")
     assert_one_sentence(searcher(*asked, "--where", "threads=3"), 2, "there are threads=1, or threads=2")
+    alone = tmp_path / "alone.csv"
+    write_dataset(one, alone)
+    other = ("predictor", "train", alone, "--out", out, "--where", "threads=3")
+    assert_one_sentence(searcher(*other), 2, "alone.csv is of these conditions; there are threads=1")
     assert_one_sentence(searcher(*asked, "--where", "speed=3"), 2, "--where takes FIELD=VALUE")
     assert not out.exists()
     chosen = searcher(*asked, "--where", "threads=2", "--json")
