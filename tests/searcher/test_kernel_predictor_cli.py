@@ -134,7 +134,8 @@ def test_conditions_that_it_was_not_trained_for_are_refused(searcher: Run, predi
     note = f"cut into kernels by onnxruntime {onnxruntime.__version__}, trained on 1.0"
     assert note in searcher("predictor", "predict", other, model.path).out
     unjudged = searcher("predictor", "eval", other, predictor.parent / "b.csv")
-    assert_one_sentence(unjudged, 2, "was measured under the predictor's conditions")
+    differs = f"runtime_version was '1.0', is '{onnxruntime.__version__}'"
+    assert_one_sentence(unjudged, 2, f"was measured under the predictor's conditions: {differs}")
 
 
 def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Path) -> None:
