@@ -18,6 +18,15 @@ from searcher.workflows.network_models import (
 )
 
 
+def no_model(path: Path) -> BadInputError:
+    """Return why a file is neither a predictor of kernels nor a model of networks."""
+    try:
+        path.read_bytes()
+    except OSError as e:
+        return BadInputError(f"cannot read the model {path}: {e.strerror or e}")
+    return BadInputError(f"{path} is no model that searcher predictor train wrote")
+
+
 def train(networks: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """Fit a model to a file of network latencies and write it.
 

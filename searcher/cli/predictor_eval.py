@@ -35,7 +35,7 @@ def command(
     elif is_network_model(model):
         network_models.evaluate(model, file, CONFIDENCE if confidence is None else confidence, as_json)
     else:
-        raise BadInputError(f"{model} is no model that searcher predictor train wrote")
+        raise network_models.no_model(model)
 
 
 def _evaluate_kernels(path: Path, dataset: Path, as_json: bool) -> None:

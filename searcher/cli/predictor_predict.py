@@ -44,7 +44,7 @@ def command(
         chosen = CONFIDENCE if confidence is None else confidence
         network_models.predict(model, architecture, cells, chosen, as_json)
     else:
-        raise BadInputError(f"{model} is no model that searcher predictor train wrote")
+        raise network_models.no_model(model)
 
 
 def _predict_kernels(path: Path, target: str, optimization: str | None, threads: int | None, as_json: bool) -> None:

@@ -122,8 +122,10 @@ class _Lines:
             self._say(progress.note)
         stage = self._stages.setdefault(progress.stage, _Stage(now_s, None))
         if progress.done < stage.done:
-            # The same stage once more: a board that takes over what another one did not bring to an end.
+            # The same stage once more: the next job, or a board that takes over what another did not bring to an end.
+            # Nothing can be said of its time before some of it has passed.
             stage.began_s = now_s
+            stage.said_s = now_s
         stage.done = progress.done
         if stage.said_s is None:
             stage.said_s = now_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +112,9 @@ def _lines(link: Link, on_device: DeviceJob, job: Job, outlives_interrupts: bool
                     raise
     except (KeyboardInterrupt, GeneratorExit, DeviceAnswerError) as e:
         if not outlives_interrupts or isinstance(e, DeviceAnswerError):
-            # What is to be told is why this ends, not what else may fail.
-            with contextlib.suppress(SearcherError):
+            try:
                 on_device.stop(link.transport)
+            except SearcherError:
+                # What is to be told first is why this ends; but the device stays busy.
+                e.add_note(f"{link.device} cannot be told to stop: it is busy until the job {job.job_id} ends there")
         raise

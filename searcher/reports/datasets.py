@@ -53,7 +53,11 @@ def card_remarks(card: DatasetCard) -> Iterator[str]:
     """Yield what else the card tells, a sentence each."""
     for one in card.conditions:
         key = one.key
-        place = "" if one.device is None else f" ({one.device})"
+        told = [] if one.device is None else [one.device]
+        if one.environment is not None:
+            machine = one.environment.machine
+            told.append(machine.board or machine.cpu_model or machine.architecture)
+        place = f" ({', '.join(told)})" if told else ""
         yield printable(
             f"{one.rows} rows of {key.device_fingerprint}{place}: {key.runtime} {key.runtime_version}, "
             f"{key.optimization}, {key.provider}, {key.precision}, {key.threads} thread(s), affinity {key.affinity}"

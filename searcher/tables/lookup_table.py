@@ -243,7 +243,7 @@ def require_same_key(expected: TableKey, actual: TableKey) -> None:
     """Raise KeyMismatchError, naming what differs, unless two keys are equal."""
     different = key_differences(expected, actual)
     if different:
-        raise KeyMismatchError(f"the table's key does not fit these measurements: {'; '.join(different)}")
+        raise KeyMismatchError(f"these measurements have another table key: {'; '.join(different)}")
 
 
 def key_differences(expected: TableKey, actual: TableKey) -> list[str]:

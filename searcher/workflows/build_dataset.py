@@ -30,6 +30,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import DatasetCard, Draw
 from searcher.tables.dataset_file import require_dataset_name
+from searcher.tables.lookup_table import key_differences
 from searcher.workflows.dataset_rows import TOO_MANY_IN_VAIN, rows_of_job
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
 from searcher.workflows.measure_networks import run_models
@@ -156,7 +157,11 @@ class _Campaign:
         if exporter.needs_calibration:
             exporter = exporter.calibrated_on(drawn_calibration())
         key = yield from self._key(exporter)
-        request = self.request
+        request, others = self.request, self.store.rows
+        if others and not self.store.measured(key):
+            # Another board or runtime by mistake would begin anew in the same file, and nobody would see it.
+            differing = "; ".join(key_differences(others[-1].key, key))
+            yield Progress(_DRAWING, 0, 1, f"no kernel in it was measured under these conditions: {differing}")
         near = {} if request.space is None else kernels_of_space(request.space, request.limits)
         types = request.types_in(key.precision)
         if types != request.types:

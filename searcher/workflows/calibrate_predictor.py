@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from searcher.cost_models.kernels.kernel_model import UnknownKernelError
 from searcher.cost_models.kernels.predictor import KernelPredictor, PredictorFile
 from searcher.cost_models.kernels.whole_networks import MeasuredNetwork, fewest_networks, fit_correction
 from searcher.devices.device import Connect, Device, connect
+from searcher.devices.transport import printable
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter, exporter_for
 from searcher.export.kernels_of_onnx import cut
@@ -20,13 +23,15 @@ from searcher.export.recipe import set_weights
 from searcher.networks.drawn import draw_network
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.counts import block_macs
+from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.measure_networks import measure_models, settings_of_key
-from searcher.workflows.predict_kernels import require_cuttable
+from searcher.workflows.predict_kernels import cutting_note, require_cuttable
 from searcher.workflows.prepare_device import meet_device
 from searcher.workflows.progress import Progress, Work
 
 NETWORKS = 40
 MOST_MACS = 1_000_000_000
+_DRAWING, _MEASURED = "draw networks", "fit to networks"
 # Networks that the predictor refuses, for each that it knows, before it is said to know too little.
 _REFUSED_FOR_EACH = 20
 
@@ -74,9 +79,10 @@ class PredictorCalibrationRequest:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A network that was drawn: its file, its kernels, and what each is predicted to take."""
+    """A network that was drawn: its file, its kernels, what each is predicted to take, and the operators they are."""
 
     model: ExportedModel
+    operations: tuple[str, ...]
     kernels: tuple[BlockSpec, ...]
     kernels_ms: tuple[float, ...]
 
@@ -100,8 +106,33 @@ def calibrate_predictor(request: PredictorCalibrationRequest, connect: Connect =
         models = [one.model for one in drawn]
         measured = yield from measure_models(models, request.device, settings, predictor.key, connect, request.budget_s)
     latencies = measured.latencies()
+    note = _executed_otherwise(drawn, latencies)
+    if note:
+        yield Progress(_MEASURED, 1, 1, note)
     networks = [MeasuredNetwork(one.kernels, one.kernels_ms, latencies[one.model.name].median_ms) for one in drawn]
     return replace(predictor.file, networks=fit_correction(predictor.call_ms, networks))
+
+
+def _executed_otherwise(drawn: Sequence[_Drawn], latencies: Mapping[str, NetworkLatency]) -> str:
+    """Return in a sentence which networks the device executes as other operators than they were cut into, or nothing.
+
+    What is fused depends on the runtime's version and on the processor; the order of branches says nothing.
+    """
+    others = []
+    for one in drawn:
+        there = latencies[one.model.name].operations
+        if there and sorted(there) != sorted(one.operations):
+            others.append(f"{one.model.name} is {_counted(there)} there and {_counted(one.operations)} here")
+    if not others:
+        return ""
+    return printable(
+        f"the device executes {len(others)} of {len(drawn)} networks as other operators than this computer cuts them "
+        f"into, and predictions of files may be off: {others[0]}"
+    )
+
+
+def _counted(operations: Sequence[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(Counter(operations).items()))
 
 
 def _draw(request: PredictorCalibrationRequest, exporter: Exporter, folder: Path) -> Work[list[_Drawn]]:
@@ -109,12 +140,14 @@ def _draw(request: PredictorCalibrationRequest, exporter: Exporter, folder: Path
     generator, predictor = np.random.default_rng(request.seed), request.predictor
     drawn: list[_Drawn] = []
     refused = ""
+    yield Progress(_DRAWING, 0, request.networks, cutting_note(predictor))
     for attempt in range(request.networks * (1 + _REFUSED_FOR_EACH)):
         network = draw_network(generator)
         name = f"drawn-{request.seed}-{attempt}"
         path = folder / f"{name}{exporter.suffix}"
         model = exporter.export_trained(set_weights(network.module), network.input_shape, name, path)
-        kernels = tuple(one.spec for one in cut(path, predictor.key.optimization, predictor.key.threads))
+        parts = cut(path, predictor.key.optimization, predictor.key.threads)
+        kernels = tuple(one.spec for one in parts)
         if sum(block_macs(kernel) for kernel in kernels) > request.most_macs:
             path.unlink()
             continue
@@ -124,8 +157,9 @@ def _draw(request: PredictorCalibrationRequest, exporter: Exporter, folder: Path
             refused = str(e)
             path.unlink()
             continue
-        drawn.append(_Drawn(model, kernels, tuple(one.latency_ms for one in estimates)))
-        yield Progress("draw networks", len(drawn), request.networks)
+        operations = tuple(one.operation for one in parts)
+        drawn.append(_Drawn(model, operations, kernels, tuple(one.latency_ms for one in estimates)))
+        yield Progress(_DRAWING, len(drawn), request.networks)
         if len(drawn) == request.networks:
             return drawn
     raise BadInputError(f"the predictor refuses nearly every network that is drawn: {refused or 'they are too large'}")

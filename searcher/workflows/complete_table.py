@@ -17,7 +17,7 @@ from searcher.spaces.space import SearchSpace
 from searcher.tables.completion import PredictedBlock, Predicting, completed_table, require_completable
 from searcher.tables.lookup_table import KeyMismatchError, LookupTable, MissingBlockError
 from searcher.tables.merge import TableFile
-from searcher.workflows.predict_kernels import require_cuttable
+from searcher.workflows.predict_kernels import cutting_note, require_cuttable
 from searcher.workflows.prepare_exporter import prepare_exporter
 from searcher.workflows.progress import Progress, Work
 
@@ -109,6 +109,10 @@ def complete_table(request: CompletionRequest) -> Work[LookupTable]:
         raise MissingBlockError(
             f"{block} was not measured, and {predicting.file} refuses it{others}: {error}"
         ) from error
+    note = cutting_note(request.predictor.predictor)
+    # Of blocks that are predicted whole, nothing was cut.
+    if note and any(one.operations for one in blocks.values()):
+        yield Progress(_STAGE, len(wanted), len(wanted), note)
     versions = {**exporter.versions, "onnxruntime": importlib.metadata.version("onnxruntime")}
     return completed_table(request.space.name, source, predicting, blocks, versions)
 

@@ -67,8 +67,10 @@ class DatasetStore:
         Raises:
             BadInputError: one of them cannot be written.
         """
-        self.rows = [*self.rows, *rows]
-        write_dataset(self.rows, self.path)
+        joined = [*self.rows, *rows]
+        write_dataset(joined, self.path)
+        # Only now: what is told of a build that ends here is what the file holds.
+        self.rows = joined
         self.card = save_card(self.card, self.rows, self.path, utc_now())
 
     def settle(self) -> None:

@@ -23,7 +23,7 @@ from searcher.spaces.kernels import kernel_type
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_file import SUFFIXES, read_dataset
 from searcher.tables.dataset_groups import groups_of
-from searcher.tables.lookup_table import KeyMismatchError
+from searcher.tables.lookup_table import KeyMismatchError, key_differences
 from searcher.workflows.progress import Progress, Work
 
 CONFIDENCE = 0.9
@@ -138,13 +138,19 @@ def judge_kernel_predictor(predictor: KernelPredictor, dataset: Path) -> Evaluat
 
     Raises:
         KeyMismatchError: no row was measured under the predictor's conditions.
-        BadInputError: the dataset cannot be read, or holds no other kernels, or none that the predictor predicts.
+        BadInputError: the dataset cannot be read, or holds estimates alone, or no other kernels, or none that the
+            predictor predicts.
     """
     rows = read_dataset(dataset)
     measured = [row for row in rows if not row.estimated]
     of_key = [row for row in measured if row.key == predictor.key]
+    if not measured:
+        raise BadInputError(f"{dataset} holds estimates alone: a predictor is judged by measured kernels")
     if not of_key:
-        raise KeyMismatchError(f"no row of {dataset} was measured under the predictor's conditions: {predictor.key}")
+        differing = min((key_differences(predictor.key, row.key) for row in measured), key=len)
+        raise KeyMismatchError(
+            f"no row of {dataset} was measured under the predictor's conditions: {'; '.join(differing)}"
+        )
     trained_on = set(predictor.file.trained_on)
     new = [row for row in of_key if row.spec.key not in trained_on]
     known = [block_of_key(key) for key in predictor.file.trained_on]
@@ -177,12 +183,14 @@ def _of_one_key(rows: Sequence[KernelRow], request: TrainingRequest) -> list[Ker
     keys = {row.key for row in chosen}
     if len(keys) == 1:
         return chosen
-    differing = [name for name in _KEY_FIELDS if len({getattr(row.key, name) for row in measured}) > 1]
-    there = ", or ".join(
-        sorted({" ".join(f"{name}={getattr(row.key, name)}" for name in differing) for row in measured})
-    )
+    named = [
+        name
+        for name in _KEY_FIELDS
+        if name in request.conditions or len({getattr(row.key, name) for row in measured}) > 1
+    ]
+    there = ", or ".join(sorted({" ".join(f"{name}={getattr(row.key, name)}" for name in named) for row in measured}))
     if not keys:
-        raise BadInputError(f"no row of {request.dataset} is of these conditions; there are {there or 'others'}")
+        raise BadInputError(f"no row of {request.dataset} is of these conditions; there are {there}")
     raise BadInputError(f"{request.dataset} holds kernels of several conditions; choose one with --where: {there}")
 
 

@@ -93,9 +93,7 @@ def predict(
         require_possible(spec)
         return _predicted(predictor, (NetworkKernel(target, spec.operation, spec),), "")
     require_cuttable(predictor)
-    here = onnxruntime.__version__
-    note = f"cut into kernels by {_RUNTIME} {here}, trained on {key.runtime_version}" * (here != key.runtime_version)
-    return _predicted(predictor, cut(Path(target), key.optimization, key.threads), note)
+    return _predicted(predictor, cut(Path(target), key.optimization, key.threads), cutting_note(predictor))
 
 
 def require_cuttable(predictor: KernelPredictor) -> None:
@@ -106,6 +104,12 @@ def require_cuttable(predictor: KernelPredictor) -> None:
             f"an ONNX file is cut as {_RUNTIME} executes it with {_PROVIDER} in {FP32}; the predictor was trained for "
             f"{key.runtime} with {key.provider} in {key.precision}"
         )
+
+
+def cutting_note(predictor: KernelPredictor) -> str:
+    """Return which runtime cuts files here, if the predictor's device has another one, which may fuse otherwise."""
+    here, there = onnxruntime.__version__, predictor.key.runtime_version
+    return "" if here == there else f"cut into kernels by {_RUNTIME} {here}, trained on {there}"
 
 
 def _names_file(target: str) -> bool:

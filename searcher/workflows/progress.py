@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from profiler_agent.records import Done, Event, Failed, Hello, Measured, TableKey, Warned
+from profiler_agent.records import Done, Event, Failed, Hello, Measured, Rejected, TableKey, Warned
 from searcher.devices.answers import JobResult, collect
 from searcher.devices.transport import printable
 from searcher.history.history import History
@@ -23,6 +23,8 @@ MEASURING = "measure blocks"
 
 # A transaction for each event would cost more than all else; what a crash takes is told again.
 _BATCH_EVENTS, _BATCH_S = 200, 2.0
+# Fewer batches that do not count are nothing to tell of.
+_OFTEN_DISTURBED = 10
 
 
 @dataclass(frozen=True)
@@ -51,25 +53,55 @@ def follow_job(events: Iterator[Event], stage: str, total: int) -> Work[JobResul
     Args:
         events: of one job, as the driver yields them.
         stage: what the measuring is for.
-        total: batches to expect: blocks times rounds.
+        total: batches that count to expect, at most: blocks times rounds. Disturbed ones are measured again.
     """
     kept: list[Event] = []
-    batches = 0
+    tally = _Tally(total)
     boot_id: str | None = None
     with _ending(events):
         for event in events:
             kept.append(event)
             if isinstance(event, Measured):
-                batches += 1
-                yield Progress(stage, batches, total)
+                note = tally.add(event)
+                yield Progress(stage, tally.done, total, note)
+            elif isinstance(event, Rejected):
+                tally.drop(event)
             elif isinstance(event, Warned | Failed):
-                yield Progress(stage, batches, total, printable(event.sentence))
+                yield Progress(stage, tally.done, total, printable(event.sentence))
             elif isinstance(event, Hello):
                 note = _who(event) if len(kept) == 1 else _again(event, boot_id)
                 boot_id = event.boot_id
-                yield Progress(stage, batches, total, note)
+                yield Progress(stage, tally.done, total, note)
     yield Progress(stage, total, total)
     return collect(kept)
+
+
+class _Tally:
+    """Counts a job's batches: those that count are progress, disturbed ones are measured again."""
+
+    def __init__(self, total: int) -> None:
+        # Once in a job, and never for the few that a quiet machine has.
+        self._worth_telling = max(_OFTEN_DISTURBED, total // 2)
+        self._counting: set[tuple[str, int]] = set()
+        self._disturbed = 0
+        self.done = 0
+
+    def add(self, batch: Measured) -> str:
+        """Count one; return what is to be told of it, or nothing."""
+        if batch.rejected is None:
+            self._counting.add((batch.block_id, batch.process_index))
+            # What is rejected later stays done: progress never goes back.
+            self.done = max(self.done, len(self._counting))
+            return ""
+        self._disturbed += 1
+        if self._disturbed != self._worth_telling:
+            return ""
+        told = f"{self._disturbed} batches were disturbed and are measured again, the last because {batch.rejected}"
+        return printable(told)
+
+    def drop(self, rejection: Rejected) -> None:
+        """A batch that counted does so no more."""
+        self._counting.discard((rejection.block_id, rejection.process_index))
 
 
 def _who(hello: Hello) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from searcher.devices.answers import MeasurementFailedError
 from searcher.devices.device import Device
 from searcher.devices.transport import TransportError
 from searcher.errors import BadInputError
+from searcher.reports.datasets import card_remarks
 from searcher.spaces.block import CALL_OVERHEAD
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
@@ -64,6 +66,7 @@ def test_rows_and_card_tell_what_was_measured(tmp_path: Path) -> None:
     (conditions,) = card.conditions
     assert (conditions.key, conditions.rows, conditions.device, conditions.failures) == (KEY, 20, "local", {})
     assert conditions.environment is not None
+    assert f"20 rows of {KEY.device_fingerprint} (local, a processor): {KEY.runtime}" in next(iter(card_remarks(card)))
     assert "torch" in conditions.exporter_versions
     assert {(one.kernel_type, one.drawing_round) for one in card.fresh_errors} == {("relu", 1), ("add", 1)}
 
@@ -114,6 +117,25 @@ def test_what_was_measured_before_a_break_is_kept_and_gone_on_with(tmp_path: Pat
     assert rows[:8] == kept
     assert len(rows) == 12
     assert len(card.draws) == 1
+
+
+def test_rows_that_cannot_be_written_are_not_told_as_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    path = folder / "d.csv"
+    begun = itertools.count()
+    sound = agent_program(known_ms)
+
+    def program(arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
+        # The job after that of the key and that of the first round.
+        if arguments[4] == "follow" and next(begun) == 2:
+            folder.rename(tmp_path / "away")
+            folder.touch()
+        return sound(arguments, standard_input)
+
+    with pytest.raises(BadInputError, match="cannot write the dataset") as caught:
+        build(request(path, points=12), program)
+    assert caught.value.__notes__ == [f"{path} holds 8 kernels: building again goes on from there"]
+    assert len(read_dataset(tmp_path / "away" / "d.csv")) == 8
 
 
 def test_a_break_before_anything_was_measured_leaves_no_file(tmp_path: Path) -> None:
@@ -176,6 +198,17 @@ def test_rows_of_several_keys_lie_in_one_file(tmp_path: Path) -> None:
     card = build(request(path, settings=[QUICK, replace(QUICK, threads=2)]), program)
     assert Counter(one.key.threads for one in read_dataset(path)) == {1: 10, 2: 10}
     assert [one.rows for one in card.conditions] == [10, 10]
+
+
+def test_going_on_under_other_conditions_is_told(tmp_path: Path) -> None:
+    path, other = tmp_path / "d.csv", replace(KEY, device_fingerprint="aarch64-1")
+    told = []
+    for key in (KEY, other, other):
+        transport = FakeTransport(agent_program(known_ms, key=key))
+        work = build_dataset(request(path), functools.partial(lambda way, _device: way, transport))
+        told.append([one.note for one in work if one.note.startswith("no kernel in it")])
+    differs = "no kernel in it was measured under these conditions: device_fingerprint was 'x86_64-0', is 'aarch64-1'"
+    assert told == [[], [differs], []]
 
 
 def test_a_key_that_changes_between_jobs_ends_the_build(tmp_path: Path) -> None:

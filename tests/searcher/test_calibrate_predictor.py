@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
+from profiler_agent.records import Event, Measured, format_event
 from searcher.cli import show
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT, KernelPredictor, PredictorFile
 from searcher.devices.device import Device
@@ -107,6 +110,33 @@ def test_what_cannot_be_fitted_is_refused(known: list[BlockSpec], monkeypatch: p
     only_sums = [kernel for kernel in known if kernel.operation == "add"]
     with pytest.raises(BadInputError, match=r"refuses nearly every network that is drawn: .*no model of the type"):
         calibrated(predictor_file(only_sums), networks=12)
+
+
+def test_a_device_that_fuses_otherwise_is_told(known: list[BlockSpec], tmp_path: Path) -> None:
+    drawn, path = draw_network(np.random.default_rng(0)), tmp_path / "network.onnx"
+    to_onnx.write(set_weights(drawn.module), (drawn.input_shape,), path)
+    # Branches may run in any order.
+    same = {"drawn-0-0": tuple(one.operation for one in cut(path, "extended"))[::-1]}
+
+    def change(events: list[Event]) -> list[str]:
+        told = (
+            replace(one, operations=same.get(one.block_id, ("A", "A"))) if isinstance(one, Measured) else one
+            for one in events
+        )
+        return [format_event(one) for one in told]
+
+    file = predictor_file(known, key=replace(KEY, runtime_version="1.0"))
+    request = PredictorCalibrationRequest(KernelPredictor(file), Device(), NETWORKS, most_macs=MOST_MACS)
+    device = FakeTransport(agent_program(lambda _name: 5.0, file.key, change=change))
+    work = calibrate_predictor(request, lambda _device: device)
+    cut_here, hello, other = (one.note for one in work if one.note)
+    assert cut_here == f"cut into kernels by onnxruntime {onnxruntime.__version__}, trained on 1.0"
+    assert hello == "onnxruntime 1.0 on x86_64-0"
+    assert re.fullmatch(
+        "the device executes 11 of 12 networks as other operators than this computer cuts them into, and predictions "
+        r"of files may be off: drawn-0-\d+ is 2 A there and .*1 Gemm.* here",
+        other,
+    )
 
 
 def test_the_command_writes_another_file_and_refuses_one_that_is_there(

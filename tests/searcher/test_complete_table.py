@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from searcher.artifacts import cache_folder, sha256_of
@@ -107,6 +108,15 @@ def test_a_table_of_predictions_alone_is_valid_and_says_so(predictor: Path, tmp_
     assert any("predicted, not measured: " in finding.sentence for finding in validation.findings)
     # Of a table that lacks nothing, nothing is predicted.
     assert completed(predictor, out).entries == found.entries
+
+
+def test_files_that_another_version_cuts_are_told(kernels: list[BlockSpec], tmp_path: Path) -> None:
+    here, path, told = onnxruntime.__version__, tmp_path / "predictor.json", []
+    for there in (here, "1.0"):
+        saved_predictor(path, predictor_file(kernels, key=replace(KEY, runtime_version=there)))
+        work = complete_table(CompletionRequest(SPACE, read_predictor(path)))
+        told.append([one.note for one in work if one.note])
+    assert told == [[], [f"cut into kernels by onnxruntime {here}, trained on 1.0"]]
 
 
 def test_a_block_with_a_model_of_its_own_is_not_cut(tmp_path: Path) -> None:

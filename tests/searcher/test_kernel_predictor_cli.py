@@ -134,7 +134,8 @@ def test_conditions_that_it_was_not_trained_for_are_refused(searcher: Run, predi
     note = f"cut into kernels by onnxruntime {onnxruntime.__version__}, trained on 1.0"
     assert note in searcher("predictor", "predict", other, model.path).out
     unjudged = searcher("predictor", "eval", other, predictor.parent / "b.csv")
-    assert_one_sentence(unjudged, 2, "was measured under the predictor's conditions")
+    differs = f"runtime_version was '1.0', is '{onnxruntime.__version__}'"
+    assert_one_sentence(unjudged, 2, f"was measured under the predictor's conditions: {differs}")
 
 
 def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Path) -> None:
@@ -145,6 +146,10 @@ def test_rows_of_several_conditions_are_chosen_from(searcher: Run, tmp_path: Pat
     asked = ["predictor", "train", str(mixed), "--out", str(out), "--confidence", "0.8"]
     assert_one_sentence(searcher(*asked), 2, "choose one with --where: threads=1, or threads=2")
     assert_one_sentence(searcher(*asked, "--where", "threads=3"), 2, "there are threads=1, or threads=2")
+    alone = tmp_path / "alone.csv"
+    write_dataset(one, alone)
+    other = ("predictor", "train", alone, "--out", out, "--where", "threads=3")
+    assert_one_sentence(searcher(*other), 2, "alone.csv is of these conditions; there are threads=1")
     assert_one_sentence(searcher(*asked, "--where", "speed=3"), 2, "--where takes FIELD=VALUE")
     assert not out.exists()
     chosen = searcher(*asked, "--where", "threads=2", "--json")
@@ -166,6 +171,8 @@ def test_what_cannot_be_used_is_one_sentence(searcher: Run, predictor: Path, tmp
     assert_one_sentence(searcher("predictor", "train", readme, "--out", out), 2, "nothing can be trained on")
     assert_one_sentence(searcher("predictor", "eval", readme, few), 2, "is no model that searcher predictor train")
     assert_one_sentence(searcher("predictor", "predict", readme, "x"), 2, "is no model that searcher predictor train")
+    for asked in (("eval", tmp_path / "none.json", few), ("predict", tmp_path / "none.json", "x")):
+        assert_one_sentence(searcher("predictor", *asked), 2, "none.json: No such file or directory")
     assert_one_sentence(searcher("predictor", "predict", predictor, readme), 2, str(readme))
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv"), 2, "is no block's key")
     assert_one_sentence(searcher("predictor", "predict", predictor, "conv" * 100), 2, "is no block's key")

@@ -197,6 +197,21 @@ def test_an_interrupt_stops_the_job_unless_it_is_to_go_on(
     assert [run.arguments[4] for run in device.runs] == actions
 
 
+def test_an_interrupt_without_a_link_tells_that_the_device_stays_busy(assignment: Assignment) -> None:
+    def lost(arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
+        if arguments[4] == "follow":
+            raise KeyboardInterrupt
+        if arguments[4] == "stop":
+            raise UnreachableError("nobody answers")
+        return SOUND(arguments, standard_input)
+
+    link = link_of([FakeTransport(lost)], Clock())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        events_of(link, assignment)
+    busy = f"{link.device} cannot be told to stop: it is busy until the job {assignment.job_id} ends there"
+    assert caught.value.__notes__ == [busy]
+
+
 def test_a_job_whose_answer_is_refused_is_stopped(assignment: Assignment) -> None:
     device = FakeTransport(agent_program(lambda _name: 1.0, change=lambda _events: ["nonsense"]))
     with pytest.raises(DeviceAnswerError):

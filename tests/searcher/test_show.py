@@ -31,6 +31,16 @@ def test_a_stage_tells_every_ten_seconds_what_remains() -> None:
     ]
 
 
+def test_a_stage_that_begins_again_is_not_judged_by_its_first_step() -> None:
+    first = [(float(at_s), Progress("measure", at_s, 20)) for at_s in range(21)]
+    again = [(50.0 + at_s, Progress("measure", at_s, 20)) for at_s in range(16)]
+    assert lines_of(*first, *again) == [
+        "measure …",
+        "measure: 10 of 20, about 10 s remaining",
+        "measure: 10 of 20, about 10 s remaining",
+    ]
+
+
 def test_stages_at_once_begin_once_each_and_take_turns() -> None:
     steps = [
         (float(at_s), Progress(name, at_s, 100, "it said so" if name == "b" and at_s == 5 else ""))

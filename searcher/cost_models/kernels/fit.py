@@ -105,7 +105,8 @@ def fit_kernel_model(rows: Sequence[MeasuredKernel], confidence: float, seed: in
     groups = sorted({row.group for row in rows})
     fewest = max(FEWEST_KERNELS, networks_for(confidence))
     if len(groups) < fewest:
-        raise BadInputError(f"a model takes {fewest} different kernels, not {len(groups)}")
+        near = "" if len(groups) == len(rows) else f": near-duplicates among {len(rows)} count once"
+        raise BadInputError(f"a model takes {fewest} different kernels, not {len(groups)}{near}")
     sample, names = _sample(rows)
     part_of = _parts_of([row.group for row in rows], np.random.default_rng(seed))
     middles, deviations = _left_out(sample, part_of, seed)
