@@ -92,7 +92,7 @@ def _of_two(operation: str) -> Callable[[GraphNode], BlockSpec]:
             raise BadInputError(f"it repeats {written(shapes[1])} over {written(wanted)}, which are no images")
         first, second = (as_image(shape) for shape in shapes)
         if second == _NO_IMAGE and loops_of_number(first, 1) > 1 and _in_one_loop(node, wanted):
-            # The block's number would be taken with one number after the other, this one is not: as numbers of one shape.
+            # The block's number is taken with one number after the other, and this one with all: as fast as its like.
             second = first
         return BlockSpec(operation, (first, second), first[1])
 

@@ -23,7 +23,7 @@ _KEEPING_CHANNELS = (
 
 REPEATED_PIXEL, REPEATED_PLANE, REPEATED_NUMBER = "pixel", "plane", "number"
 REPEATED_OTHERWISE = "otherwise"
-"""How the second of two inputs may be repeated: a pixel over the image, a plane over the channels, a number over both."""
+"""How the second of two inputs is repeated: a pixel over the image, a plane over the channels, a number over both."""
 
 FEATURES = (
     *("height", "width", "channels", "outputs", "kernel", "stride", "groups", "hidden", "inputs", "activation", "sum"),

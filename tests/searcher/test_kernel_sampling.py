@@ -179,7 +179,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(BadInputError, match="not of 'lstm'"):
         draw_kernels("lstm", 1, np.random.default_rng(0), LIMITS)
     with pytest.raises(BadInputError, match="hardly more than"):
-        draw_kernels("relu", 50, np.random.default_rng(0), Limits(numbers=80))
+        draw_kernels("relu", 50, np.random.default_rng(0), Limits(numbers=8))
     with pytest.raises(BadInputError, match="limits on a kernel's size are positive"):
         Limits().scaled(0)
     with pytest.raises(BadInputError, match="limits on a kernel's size are positive"):
