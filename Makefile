@@ -11,7 +11,7 @@ demo: $(VENV)/.search
 
 # Two processes, a file of tests each: more would disturb those that measure.
 test: check
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow --durations=10

@@ -19,7 +19,18 @@ for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler)
 
+# Files are handed to processes whole: the longest, begun last, would be waited for.
+_LONGEST_FILES = (
+    *("test_end_to_end.py", "test_board.py", "test_faults.py", "test_jobs_over_ssh.py", "test_killed_searches.py"),
+    *("test_demo.py", "test_kernel_predictor.py"),
+)
+
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST_FILES)
 
 
 @pytest.fixture(scope="session", autouse=True)

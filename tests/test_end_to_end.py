@@ -41,6 +41,15 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of this machine, quickly measured, for the tests that need no other."""
+    folder = tmp_path_factory.mktemp("profiled")
+    done = searcher("profile", *QUICK, "--out", "t.json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "t.json"
+
+
 def scored(steps: int) -> tuple[str | Path, ...]:
     """Options of a search whose scores are quick and are kept nowhere."""
     return ("--no-keep-scores", "--score-cells", "1", "--steps", str(steps), "--batch-size", "8")
@@ -51,14 +60,14 @@ def searcher(*arguments: str | Path, folder: Path) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
-def test_profile_search_and_verify_over_ssh(sshd: LoopbackSshd, reference: Path, tmp_path: Path) -> None:
+def test_profile_search_and_verify_over_ssh(
+    sshd: LoopbackSshd, reference: Path, profiled: Path, tmp_path: Path
+) -> None:
     device = ("--device", str(sshd.address), "--python", sys.executable, "--identity", str(sshd.identity))
     over_ssh = (*device, "--known-hosts", str(sshd.known_hosts))
-    profiled = searcher("profile", *over_ssh, *QUICK, "--out", "ssh.json", folder=tmp_path)
-    assert profiled.returncode == 0, profiled.stderr
-    local = searcher("profile", *QUICK, "--out", "local.json", folder=tmp_path)
-    assert local.returncode == 0, local.stderr
-    tables = [TABLE_DOCUMENT.load(tmp_path / name) for name in ("ssh.json", "local.json")]
+    remote = searcher("profile", *over_ssh, *QUICK, "--out", "ssh.json", folder=tmp_path)
+    assert remote.returncode == 0, remote.stderr
+    tables = [TABLE_DOCUMENT.load(path) for path in (tmp_path / "ssh.json", profiled)]
     assert tables[0].key == tables[1].key
     assert set(tables[0].entries) == set(tables[1].entries)
     assert len(tables[0].entries) == 20
@@ -103,8 +112,9 @@ def test_a_table_is_calibrated_over_ssh_and_prices_a_search(
 
 
 @pytest.mark.parametrize(("limit_ms", "status"), [(1e6, 0), (1e-6, 1)])
-def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_ms: float, status: int) -> None:
-    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
+def test_the_limit_decides_between_a_winner_and_a_reason(
+    profiled: Path, tmp_path: Path, limit_ms: float, status: int
+) -> None:
     space = NasBench201(cells_per_stage=1)
     candidates = tuple(
         candidate(cell, score, 1.0, key=space.score_key(space.parse(cell)))
@@ -113,7 +123,7 @@ def test_the_limit_decides_between_a_winner_and_a_reason(tmp_path: Path, limit_m
             ("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|", 1.0),
         )
     )
-    key = TABLE_DOCUMENT.load(tmp_path / "t.json").key
+    key = TABLE_DOCUMENT.load(profiled).key
     limits = (Limit("latency", limit_ms),)
     found = SearchResult("nasbench201", 1, 1, key, limits, "rmi", "deb", {}, candidates, (), ())
     SEARCH_DOCUMENT.save(found, tmp_path / "s.json")
@@ -177,35 +187,20 @@ def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], P
     assert document["settings"]["reference_accuracy_pct"] == pytest.approx(91.64, abs=0.01)
 
 
-def test_the_same_seed_finds_the_same_architectures(reference: Path, tmp_path: Path) -> None:
-    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
-    sizes = (
-        "--score-cells",
-        "1",
-        "--steps",
-        "2",
-        "--batch-size",
-        "8",
-        "--population",
-        "4",
-        "--generations",
-        "1",
-        "--seed",
-        "3",
-    )
+def test_the_same_seed_finds_the_same_architectures(reference: Path, profiled: Path, tmp_path: Path) -> None:
+    sizes = (*scored(2), "--population", "4", "--generations", "1", "--seed", "3")
     found = []
     for name in ("a.json", "b.json"):
-        command = ("search", "--lut", "t.json", "--reference", reference, *sizes, "--out", name)
+        command = ("search", "--lut", profiled, "--reference", reference, *sizes, "--out", name)
         assert searcher(*command, folder=tmp_path).returncode == 0
         found.append(json.loads((tmp_path / name).read_text())["candidates"])
     assert found[0] == found[1]
 
 
 @pytest.mark.slow
-def test_verifying_under_another_key_is_refused(reference: Path, tmp_path: Path) -> None:
-    assert searcher("profile", *QUICK, "--out", "t.json", folder=tmp_path).returncode == 0
+def test_verifying_under_another_key_is_refused(reference: Path, profiled: Path, tmp_path: Path) -> None:
     sizes = (*scored(1), "--population", "2", "--generations", "0")
-    assert searcher("search", "--lut", "t.json", "--reference", reference, *sizes, folder=tmp_path).returncode == 0
+    assert searcher("search", "--lut", profiled, "--reference", reference, *sizes, folder=tmp_path).returncode == 0
     document = json.loads((tmp_path / "search.json").read_text())
     document["table_key"]["device_fingerprint"] = "aarch64-0"
     (tmp_path / "search.json").write_text(json.dumps(document))

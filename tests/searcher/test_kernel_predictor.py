@@ -118,7 +118,7 @@ def test_work_that_no_trained_kernel_had_is_refused() -> None:
     ]
     model = fit_kernel_model(measured(specs, 0), 0.8, seed=0)
     odd = replace(KNOWN, output_channels=25)
-    with pytest.raises(UnknownKernelError, match="nothing trained on has work of the kind rows_of_1"):
+    with pytest.raises(UnknownKernelError, match="nothing trained on has work of the kind waited"):
         model.estimates([odd])
     assert model.estimates([replace(odd, output_channels=24)])[0].latency_ms > 0
 

@@ -45,6 +45,10 @@ def test_gathering_is_what_a_walk_through_the_image_counts(window: tuple[int, in
                     checked = "apart_checked" if before + inside < out_width else "apart"
                     walked.update({"apart_rows": 1, checked: out_width - before, "margins": before})
     found = terms(spec)
+    if (kernel, stride, padding) == (1, 1, 0):
+        # They lie as the product needs them.
+        walked.clear()
+        assert not [name for name in found if name.startswith(("copied", "apart", "strip"))]
     for name, amount in walked.items():
         assert found.get(name, 0.0) == 3 * amount, name
     assert found["multiplied"] == 3 * kernel**2 * -(-out_height * out_width // 16) * 16
@@ -61,11 +65,46 @@ def test_pooling_is_what_a_walk_through_the_windows_counts(window: tuple[int, in
     assert found["rows"] == 2 * out_height
 
 
-def test_blocks_of_rows_are_taken_from_the_largest() -> None:
-    found = terms(BlockSpec("conv_bn", ((1, 40, 8, 8),), 12 + 6 + 3 + 2))
-    assert [found[f"rows_of_{block}"] for block in (12, 6, 3, 1)] == [40 * 64.0, 40 * 64.0, 40 * 64.0, 2 * 40 * 64.0]
+@given(st.integers(2, 60), st.integers(2, 300), st.integers(1, 100))
+def test_a_product_is_what_a_walk_through_its_blocks_counts(rows: int, columns: int, depth: int) -> None:
+    walked: Counter[str] = Counter()
+    column_strip, depth_strip = strips(depth, columns)
+    for strip in range(0, columns, column_strip):
+        for begun in range(0, depth, depth_strip):
+            steps = min(depth_strip, depth - begun)
+            left = rows
+            while left:
+                block = next((block for block in (12, 6) if block <= left), left)
+                left -= block
+                across = min(column_strip, columns - strip)
+                while across > 0:
+                    vectors = 2 if across > 16 else 1
+                    across -= 16 * vectors
+                    walked[f"rows_of_{block}" if block >= 6 else "rows_left"] += steps * vectors * block
+                    walked["waited"] += steps * max(0, 4 - vectors * block)
+                    walked["blocks"] += 1
+    found = terms(BlockSpec("conv_bn", ((1, depth, 1, columns),), rows))
+    counted = {name: found.get(name, 0.0) for name in ("rows_of_12", "rows_of_6", "rows_left", "waited", "blocks")}
+    assert counted == {name: float(walked[name]) for name in counted}
     assert "copied_rows" not in found
-    assert found["packed"] == 40 * 64
+    assert found["packed"] == depth * columns
+
+
+def test_one_row_and_one_column_are_no_blocks() -> None:
+    row = terms(BlockSpec("conv_bn", ((1, 40, 8, 8),), 2, groups=2))
+    assert (row["passes"], row["multiplied"], row["channels"]) == (2 * 5 * 64, 2 * 20 * 64, 2)
+    column = terms(BlockSpec("conv_bn", ((1, 40, 1, 1),), 10))
+    assert (column["dots"], column["dotted"]) == (10, 400)
+    assert not {"packed", "blocks", "crowded"} & (row.keys() | column.keys())
+
+
+@pytest.mark.parametrize(
+    ("side", "channels", "crowded"), [(32, 8, False), (32, 9, True), (32, 128, True), (33, 128, False)]
+)
+def test_rows_that_lie_a_cache_apart_crowd_each_other(side: int, channels: int, crowded: bool) -> None:
+    """A row of 32 x 32 pixels is as long as a way of the cache, which has eight of them."""
+    found = terms(BlockSpec("conv_bn", ((1, channels, side, side),), 16))
+    assert found["crowded"] == (channels * 64 if crowded else 0)
 
 
 def test_columns_left_over_cost_a_whole_vector() -> None:

@@ -26,7 +26,7 @@ from searcher.cost_models.kernels.baseline import Floats, baseline_ms
 from searcher.cost_models.kernels.features import ACTIVATED, SIZES, logarithms, matrix, outside, sizes
 from searcher.cost_models.kernels.smooth import Smooth
 from searcher.cost_models.kernels.spread import Spread
-from searcher.cost_models.kernels.terms import terms
+from searcher.cost_models.kernels.terms import MINOR, terms
 from searcher.cost_models.kernels.trees import Trees
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
@@ -159,7 +159,8 @@ class KernelModel:
         strange = outside(sizes(spec), self.ranges)
         if strange is not None:
             raise UnknownKernelError(f"{spec.key} is not predicted: {strange} in what was trained on")
-        new = [name for name, amount in terms(spec).items() if amount > 0 and name not in self.prices_ms]
+        priced = {*self.prices_ms, *MINOR}
+        new = [name for name, amount in terms(spec).items() if amount > 0 and name not in priced]
         if new:
             raise UnknownKernelError(f"{spec.key} is not predicted: nothing trained on has work of the kind {new[0]}")
 

@@ -4,13 +4,15 @@ A roofline model says that a kernel takes as long as its arithmetic or its traff
 CACM 52, 2009). Here the parts are added up and told apart by how the libraries of CPUs compute: a convolution is the
 product of a matrix of weights (`rows` outputs by `depth` = inputs · kernel²) with one of gathered input pixels (`depth`
 by `columns` = output positions). The product is worked out in blocks of rows and columns that processors hold in their
-registers, and in strips of depth and columns that they hold in a cache: rows left over make smaller blocks, which are
-slower for each number, and columns left over cost as much as a whole vector. The sizes of blocks and strips are those
-of ONNX Runtime's MLAS with AVX-512; on other devices what is fitted on top has to make up for that.
+registers, and in strips of depth and columns that they hold in a cache. Rows left over make a smaller block, whose
+sums wait for themselves, and columns left over cost as much as a whole vector. A product of one row or of one column
+is worked out by code of its own. All of that is as in ONNX Runtime's MLAS with AVX-512; on other devices what is fitted
+on top has to make up for the difference.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -18,16 +20,23 @@ from searcher.spaces.block import BlockSpec
 from searcher.spaces.counts import Convolution, convolutions
 from searcher.spaces.kernels import REPEATED_NUMBER, kernel_features, loops_of_number, repeated
 
-_ROW_BLOCKS = (12, 6, 3, 1)
+# Of fewer rows than the last all are one block.
+_ROW_BLOCKS = (12, 6)
 _VECTOR = 16
+# Steps from the begin of a multiplication to its end, one being begun in each.
+_WAIT = 4
 _STRIP = 128
 # Of a product of one row.
 _DEPTH_OF_PASS = 4
+# Of the nearest cache, whose lines are as long as a vector: 32 KiB.
+_CACHE_SETS, _CACHE_WAYS = 64, 8
 # In numbers of 4 bytes: 256 KiB, 1 MiB, 4 MiB and 16 MiB, about where a core's own caches and the shared ones end.
 _CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
 # Each step of a sum waits for the one before. Sums up to about these lengths are begun while the last one is worked on.
 _OVERLAPPING = (128, 512)
 _POOLS = ("max_pool", "avg_pool")
+MINOR = ("crowded",)
+"""Work that is no reason to refuse a kernel where none like it was met: it only makes other work slower."""
 
 
 def terms(spec: BlockSpec) -> dict[str, float]:
@@ -41,7 +50,7 @@ def terms(spec: BlockSpec) -> dict[str, float]:
     sizes = kernel_features(spec)
     work: Counter[str] = Counter(constant=1, read=int(sizes["read"]), written=int(sizes["written"]))
     for layer in convolutions(spec):
-        work.update(_depthwise(layer) if _is_depthwise(layer) else _product(layer))
+        work.update(_rows(layer) if layer.out_channels == layer.groups else _product(layer))
     if spec.operation in _POOLS:
         work.update(_pool(spec, sizes))
     elif not convolutions(spec):
@@ -65,50 +74,90 @@ def _beyond_caches(sizes: Mapping[str, float]) -> Mapping[str, int]:
     }
 
 
-def _is_depthwise(layer: Convolution) -> bool:
-    return layer.groups == layer.in_channels == layer.out_channels > 1
-
-
 def _product(layer: Convolution) -> Mapping[str, int]:
     """Return the work of a convolution as a product of matrices, one for each group."""
     height, width = layer.output_size(layer.height), layer.output_size(layer.width)
     rows, depth = layer.out_channels // layer.groups, layer.in_channels // layer.groups * layer.kernel**2
     columns = height * width
-    column_strip, depth_strip = strips(depth, columns)
-    column_strips, depth_strips = _divided_up(columns, column_strip), _divided_up(depth, depth_strip)
-    padded = columns // column_strip * column_strip + _padded(columns % column_strip)
-    work = Counter[str]()
-    left = rows
-    for block in _ROW_BLOCKS:
-        work[f"rows_of_{block}"] = left // block * padded * depth
-        work["blocks"] += left // block * _divided_up(padded, 2 * _VECTOR) * depth_strips
-        left %= block
-    work["packed"] = depth * columns
-    work["accumulated"] = rows * columns * depth_strips
-    work["weights"] = rows * depth * column_strips
-    work["groups"] = 1
-    if layer.kernel > 1 or layer.stride > 1:
+    work = Counter(groups=1)
+    if columns == 1:
+        work.update(dots=rows, dotted=rows * depth)
+    else:
+        work.update(_blocks(rows, depth, columns))
+    if _is_gathered(layer):
         channels = layer.in_channels // layer.groups
         work.update({name: channels * amount for name, amount in _gathered(layer).items()})
         if rows > columns:
             work["expanded"] = depth * columns
+    elif columns > 1:
+        work["crowded"] = _is_crowded(depth, columns) * depth * _divided_up(columns, _VECTOR)
     return {name: amount * layer.groups for name, amount in work.items()}
 
 
-def _depthwise(layer: Convolution) -> Mapping[str, int]:
-    """Return the work of a convolution whose every channel has its own kernel: products of one row."""
-    depth, columns = layer.kernel**2, layer.output_size(layer.height) * layer.output_size(layer.width)
-    column_strip, _ = strips(depth, columns)
-    column_strips = _divided_up(columns, column_strip)
-    work = {
-        "channels": 1,
-        "strips": column_strips,
-        "strip_rows": column_strips * depth,
-        "passes": _divided_up(depth, _DEPTH_OF_PASS) * _padded(columns, _VECTOR // 2),
-        "multiplied": depth * _padded(columns, _VECTOR),
-        **_gathered(layer),
-    }
-    return {name: amount * layer.in_channels for name, amount in work.items()}
+def _blocks(rows: int, depth: int, columns: int) -> Mapping[str, int]:
+    """Return the work of one product of matrices."""
+    column_strip, depth_strip = strips(depth, columns)
+    column_strips, depth_strips = _divided_up(columns, column_strip), _divided_up(depth, depth_strip)
+    work = Counter[str](
+        packed=depth * columns,
+        accumulated=rows * columns * depth_strips,
+        weights=rows * depth * column_strips,
+    )
+    pairs, singles = _vectors(columns, column_strip)
+    for block, count in _row_blocks(rows).items():
+        kind = f"rows_of_{block}" if block in _ROW_BLOCKS else "rows_left"
+        work[kind] += count * block * (2 * pairs + singles) * depth
+        # The next step of a sum waits for this one, unless there are sums of other rows to go on with.
+        work["waited"] += count * (pairs * max(0, _WAIT - 2 * block) + singles * max(0, _WAIT - block)) * depth
+        work["blocks"] += count * (pairs + singles) * depth_strips
+    return work
+
+
+def _row_blocks(rows: int) -> Mapping[int, int]:
+    """Return how many blocks of each height the rows of a product make."""
+    blocks, left = {}, rows
+    for block in _ROW_BLOCKS:
+        blocks[block], left = divmod(left, block)
+    return {**blocks, left: min(left, 1)}
+
+
+def _vectors(columns: int, column_strip: int) -> tuple[int, int]:
+    """Return how many pairs of vectors the columns of all strips make, and how many single ones are left over."""
+    pairs = singles = 0
+    for strip, count in ((column_strip, columns // column_strip), (columns % column_strip, 1)):
+        left = strip % (2 * _VECTOR)
+        pairs += count * (strip // (2 * _VECTOR) + (left > _VECTOR))
+        singles += count * (0 < left <= _VECTOR)
+    return pairs, singles
+
+
+def _rows(layer: Convolution) -> Mapping[str, int]:
+    """Return the work of a convolution whose every output channel has inputs of its own: products of one row."""
+    channels = layer.in_channels // layer.groups
+    depth, columns = channels * layer.kernel**2, layer.output_size(layer.height) * layer.output_size(layer.width)
+    work = Counter(
+        channels=1,
+        passes=_divided_up(depth, _DEPTH_OF_PASS) * _padded(columns, _VECTOR // 2),
+        multiplied=depth * _padded(columns, _VECTOR),
+    )
+    if _is_gathered(layer):
+        column_strip, _ = strips(depth, columns)
+        work["strips"] = _divided_up(columns, column_strip)
+        work["strip_rows"] = work["strips"] * depth
+        work.update({name: channels * amount for name, amount in _gathered(layer).items()})
+    return {name: amount * layer.groups for name, amount in work.items()}
+
+
+def _is_crowded(depth: int, columns: int) -> bool:
+    """Tell whether vectors of all rows of a strip do not fit the nearest cache: they fall into few of its sets."""
+    way = _CACHE_SETS * _VECTOR
+    _, depth_strip = strips(depth, columns)
+    return min(depth, depth_strip) > _CACHE_WAYS * min(_CACHE_SETS, way // math.gcd(way, columns))
+
+
+def _is_gathered(layer: Convolution) -> bool:
+    """Tell whether pixels must be laid side by side first: for pointwise convolutions they lie so already."""
+    return layer.kernel > 1 or layer.stride > 1 or layer.padding > 0
 
 
 def _gathered(layer: Convolution) -> Mapping[str, int]:
