@@ -7,7 +7,7 @@ errors are relative.
 
 Images of 1 to 3 pixels a side are what squeeze-and-excitation works on and what networks of small images end in. A
 range from 1 would give them a quarter of all points, though little happens in them: they are drawn beside the range,
-with a share of their own, three fifths of them of a single row.
+with a share of their own, most of them of a single row.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ Window = tuple[int, int, int]
 _PIXEL: Range = (1, 1)
 _SIDES: Range = (4, 256)
 _SMALL_SIDES = (1, 1, 1, 2, 3)
+# Where pixels are gates, code of its own is to be known from as many points as can be.
+_MOSTLY_PIXELS = (*(1,) * 6, 2, 3)
 _CHANNELS: Range = (4, 2048)
 
 
@@ -104,7 +106,11 @@ DOMAINS: Mapping[str, Domain] = {
         activations=_FUSED,
     ),
     POINTWISE: Domain(
-        _CONVOLVING, outputs=_CHANNELS, windows=(*(_POINT,) * 8, _POINT_OF_TWO), activations=_FUSED_OR_GATING
+        _CONVOLVING,
+        small_sides=_MOSTLY_PIXELS,
+        outputs=_CHANNELS,
+        windows=(*(_POINT,) * 8, _POINT_OF_TWO),
+        activations=_FUSED_OR_GATING,
     ),
     DEPTHWISE: Domain(
         _CONVOLVING,
