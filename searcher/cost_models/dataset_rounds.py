@@ -13,7 +13,7 @@ import numpy as np
 
 from searcher.cost_models.adaptive_drawing import DrawnKernel, Region, dealt, draw_round, mean_error_pct
 from searcher.cost_models.quick_kernel_model import FEWEST_POINTS, QuickModel
-from searcher.spaces.block import FP32, BlockSpec
+from searcher.spaces.block import FP32, INT8, BlockSpec
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernel_domain import Limits
 from searcher.tables.dataset import RANDOM, KernelRow
@@ -70,7 +70,7 @@ class Rounds:
             regions, near = _regions(judged[name]), self.near.get(name, ())
             ends = len(of_types[name]) < self._first
             kernels = draw_round(name, count, generator, self.limits, known, regions, near, ends=ends) if count else []
-            named = [replace(one, spec=one.spec.in_dtype(self.dtype)) for one in kernels]
+            named = [replace(one, spec=_in_dtype(one.spec, self.dtype)) for one in kernels]
             drawn += _predicted(named, of_types[name], generator)
         return drawn
 
@@ -98,6 +98,13 @@ class Rounds:
         if self.target_pct is None or error_pct is None:
             return False
         return len(_regions(judged, RANDOM)) >= _ENOUGH and error_pct <= self.target_pct
+
+
+def _in_dtype(spec: BlockSpec, dtype: str) -> BlockSpec:
+    """Return a kernel in other numbers; a hard sigmoid, which quantisers leave as it is, is a sigmoid in integers."""
+    if dtype == INT8 and spec.activation == "hard_sigmoid":
+        spec = replace(spec, activation="sigmoid")
+    return spec.in_dtype(dtype)
 
 
 def next_round(measured: Sequence[KernelRow]) -> int:

@@ -1,7 +1,8 @@
 """A quick model of one type's kernels, to find out where a dataset needs more of them; no predictor to keep.
 
 A line over the logarithms of the sizes (ridge), and trees over what it leaves (extremely randomised trees: Geurts et
-al., Machine Learning 2006). It predicts the latency as it is measured, the runtime's call included.
+al., Machine Learning 2006). It predicts the latency as it is measured, the runtime's call included, and never less than
+the least that was measured: small kernels take hardly more than the call, which no line over logarithms knows.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ _RIDGE = 1.0
 class QuickModel:
     """Predicts what kernels of one type take; made by `of`."""
 
-    def __init__(self, line: Ridge, trees: ExtraTreesRegressor) -> None:
+    def __init__(self, line: Ridge, trees: ExtraTreesRegressor, least_ms: float) -> None:
         self._line = line
         self._trees = trees
+        self._least_ms = least_ms
 
     @classmethod
     def of(cls, specs: Sequence[BlockSpec], latency_ms: Sequence[float], generator: np.random.Generator) -> QuickModel:
@@ -46,13 +48,13 @@ class QuickModel:
         features, wanted = log_sizes(specs), np.log(np.asarray(latency_ms, dtype=np.float64))
         line = Ridge(alpha=_RIDGE).fit(features, wanted)
         trees = ExtraTreesRegressor(_TREES, random_state=int(generator.integers(2**31)))
-        return cls(line, trees.fit(features, wanted - line.predict(features)))
+        return cls(line, trees.fit(features, wanted - line.predict(features)), float(min(latency_ms)))
 
     def predict_ms(self, specs: Sequence[BlockSpec]) -> NDArray[np.float64]:
         """Return (kernels,) latencies, the runtime's call included, in ms."""
         features = log_sizes(specs)
         told: NDArray[np.float64] = np.exp(self._line.predict(features) + self._trees.predict(features))
-        return told
+        return np.maximum(told, self._least_ms)
 
 
 def log_sizes(specs: Sequence[BlockSpec]) -> NDArray[np.float64]:

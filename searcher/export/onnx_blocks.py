@@ -2,8 +2,8 @@
 
 A block says what is computed as far as it matters much to the time it takes. So a mean that counts its padding and one
 that does not are one block, and so are activations with other bounds; zeros on one side of an image are spread over
-both where that leaves the output as large as it is. A difference takes as long as a sum; a quotient takes twice as long
-as a product, and is refused.
+both where that leaves the output as large as it is. A difference takes as long as a sum; what parts channels copies as
+many numbers as what joins them again, and a slice that leaves nothing out copies all.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from searcher.errors import BadInputError
 from searcher.export.onnx_node import ACTIVATION_OPERATORS, GraphNode, as_image, written
 from searcher.export.onnx_windows import convolution, pool
 from searcher.spaces.block import BlockSpec
+from searcher.spaces.kernels import loops_of_number
 
 _NO_IMAGE = (1, 1, 1, 1)
 _HEIGHT_AND_WIDTH = (2, 3)
@@ -90,9 +91,18 @@ def _of_two(operation: str) -> Callable[[GraphNode], BlockSpec]:
         if len(wanted) > _IMAGE_RANK and shapes[1] not in (wanted, (1,) * len(wanted)):
             raise BadInputError(f"it repeats {written(shapes[1])} over {written(wanted)}, which are no images")
         first, second = (as_image(shape) for shape in shapes)
+        if second == _NO_IMAGE and loops_of_number(first, 1) > 1 and _in_one_loop(node, wanted):
+            # The block's number is taken with one number after the other, and this one with all: as fast as its like.
+            second = first
         return BlockSpec(operation, (first, second), first[1])
 
     return made
+
+
+def _in_one_loop(node: GraphNode, wanted: tuple[int, ...]) -> bool:
+    """Tell whether a single number is taken with all others in one loop."""
+    rank = next(one.rank for one in node.inputs if one is not None and one.shape != wanted)
+    return loops_of_number(wanted, rank) == 1
 
 
 def _concat(node: GraphNode) -> BlockSpec:
@@ -101,6 +111,15 @@ def _concat(node: GraphNode) -> BlockSpec:
     if ranks not in ({_IMAGE_RANK}, {_ROW_RANK}) or axis % ranks.pop() != 1:
         raise BadInputError(f"it joins along axis {axis}, not the channels of images")
     shapes = tuple(as_image(one.shape) for one in node.inputs if one is not None)
+    return BlockSpec("concat", shapes, sum(shape[1] for shape in shapes))
+
+
+def _split(node: GraphNode) -> BlockSpec:
+    """Return the joining of the parts: they are copied one after the other, too."""
+    axis, rank = node.attributes.get("axis", 0), node.data.rank
+    if rank not in (_ROW_RANK, _IMAGE_RANK) or axis % rank != 1:
+        raise BadInputError(f"it parts {written(node.data.shape)} along axis {axis}, not the channels of images")
+    shapes = tuple(as_image(one.shape) for one in node.outputs)
     return BlockSpec("concat", shapes, sum(shape[1] for shape in shapes))
 
 
@@ -156,6 +175,9 @@ def _runs(shape: tuple[int, ...], order: tuple[int, ...]) -> list[_Run]:
 def _slice(node: GraphNode) -> BlockSpec:
     before, after = node.data.shape, node.output.shape
     cut = [axis for axis, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    if not cut:
+        image = as_image(before)
+        return BlockSpec("view", (image,), image[1])
     if len(cut) != 1:
         raise BadInputError(f"it makes {written(after)} of {written(before)}: blocks slice one axis only")
     (axis,) = cut
@@ -215,7 +237,9 @@ _BLOCKS: dict[str, Callable[[GraphNode], BlockSpec]] = {
     "Add": _of_two("add"),
     "Sub": _of_two("add"),
     "Mul": _of_two("mul"),
+    "Div": _of_two("div"),
     "Concat": _concat,
+    "Split": _split,
     "BatchNormalization": _alone("batch_norm"),
     "Softmax": _softmax,
     "Transpose": _transpose,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from searcher.artifacts import replacing
 from searcher.errors import BadInputError
 from searcher.export.quiet import quietly
-from searcher.networks.kernels import Multiply
+from searcher.networks.blocks import Add
+from searcher.networks.kernels import Divide, Multiply
 from searcher.networks.mobile import ChannelShuffle
 from searcher.networks.separable import Concat
 
@@ -25,8 +26,8 @@ SUFFIX = ".tflite"
 # Raised when this code writes other files for the same input, so that old ones in caches are left alone.
 _EXPORT_VERSION = 1
 EXPORTER = {"export_version": _EXPORT_VERSION, "layout": "channels last"}
-_ROW_RANK, _IMAGE_RANK = 2, 4
-_POINTWISE = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU, Multiply)
+_NUMBER_RANK, _ROW_RANK, _IMAGE_RANK = 1, 2, 4
+_POINTWISE = (nn.LeakyReLU, nn.Hardswish, nn.SiLU, nn.GELU, nn.ELU, Add, Multiply, Divide)
 
 
 class WholeImagePool(nn.Module):
@@ -81,8 +82,9 @@ class ChannelsLastPointwise(nn.Module):
         self.pointwise = pointwise
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return (N, C, H, W) for one or more of these."""
-        result: Tensor = self.pointwise(*(one.permute(0, 2, 3, 1) for one in inputs))
+        """Return (N, C, H, W) for one or more of these, or for one and a single number."""
+        stored = (one.permute(0, 2, 3, 1) if one.dim() == _IMAGE_RANK else one for one in inputs)
+        result: Tensor = self.pointwise(*stored)
         return result.permute(0, 3, 1, 2)
 
 
@@ -124,14 +126,16 @@ def write(module: nn.Module, input_shapes: Sequence[tuple[int, ...]], path: Path
     """Write a module in eval mode as one TFLite file, atomically.
 
     Args:
-        module: takes as many (N, C, H, W) or (N, C) tensors as there are shapes.
+        module: takes as many (N, C, H, W), (N, C) or single-numbered tensors as there are shapes.
         input_shapes: of each input; the file takes (N, H, W, C) for (N, C, H, W).
         path: the file.
 
     Raises:
-        BadInputError: an input is no image and no row: channels in groups do not lie together where they come last.
+        BadInputError: an input is no image, no row and no number: channels in groups do not lie together where they
+            come last.
     """
-    odd = next((shape for shape in input_shapes if len(shape) not in (_ROW_RANK, _IMAGE_RANK)), None)
+    known = (_NUMBER_RANK, _ROW_RANK, _IMAGE_RANK)
+    odd = next((shape for shape in input_shapes if len(shape) not in known), None)
     if odd is not None:
         raise BadInputError(f"a TFLite file takes images and rows, not {'x'.join(map(str, odd))}")
     module = _for_channels_last(module.eval())

@@ -40,6 +40,10 @@ def settle_batch_norms(module: nn.Module, inputs: Sequence[Tensor]) -> None:
         inputs: one batch for each input, (N, C, H, W).
     """
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        # Inputs that have no batch, as single numbers, are those of modules without norms.
+        module.eval()
+        return
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.reset_running_stats()

@@ -35,10 +35,10 @@ class Identity(nn.Module):
 
 
 class Add(nn.Module):
-    """The sum of two tensors of one shape."""
+    """The sum of two tensors, the second repeated where it has sizes of 1."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the sum."""
+        """Return the sum, of the first one's shape."""
         return first + second
 
 

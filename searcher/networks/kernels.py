@@ -86,6 +86,14 @@ class Multiply(nn.Module):
         return first * second
 
 
+class Divide(nn.Module):
+    """The quotient of two tensors, the second repeated where it has sizes of 1."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the quotient, of the first one's shape."""
+        return first / second
+
+
 class Transpose(nn.Module):
     """Deals the channels of each group out in turn, (N, groups, C / groups, H, W) to (N, C / groups, groups, H, W)."""
 
@@ -138,6 +146,7 @@ KERNELS: dict[str, Callable[[BlockSpec], nn.Module]] = {
     "global_avg_pool": lambda _spec: nn.AdaptiveAvgPool2d(1),
     "batch_norm": lambda spec: nn.BatchNorm2d(spec.output_channels),
     "mul": lambda _spec: Multiply(),
+    "div": lambda _spec: Divide(),
     "softmax": lambda _spec: nn.Softmax(dim=1),
     "transpose": lambda _spec: Transpose(),
     "slice": Slice,

@@ -15,7 +15,7 @@ The operations:
 | `dil_conv`           | ReLU, depthwise Conv of dilation 2, Conv1x1, BN; no bias                                |
 | `factorised_reduction` | ReLU, two Conv1x1/2 (no bias), the second one pixel further right and down, each to   |
 |                      | half of the output's channels; BN over both                                             |
-| `add`                | sum of two inputs                                                                       |
+| `add`                | sum of two inputs; the second may have sizes of 1 that are repeated                     |
 | `concat`             | channels of all inputs, one after the other                                             |
 | `residual_reduction` | ReLU-Conv3x3/2-BN, ReLU-Conv3x3-BN, plus the shortcut AvgPool2x2/2, Conv1x1 (no bias)   |
 | `head`               | BN, ReLU, global average pool, fully connected layer with bias                          |
@@ -36,6 +36,7 @@ Kernels that networks hold beside these (a runtime may take one apart all the sa
 | `global_avg_pool`    | mean of each channel                                                                    |
 | `batch_norm`         | BN alone                                                                                |
 | `mul`                | product of two inputs; as in `add`, the second may have sizes of 1 that are repeated    |
+| `div`                | quotient of two inputs, likewise                                                        |
 | `softmax`            | softmax over the channels of 1x1 images                                                 |
 | those of ACTIVATIONS | the activation alone                                                                    |
 | `transpose`          | the channels of all groups dealt out in turn, as below, by a transposition alone        |
@@ -69,6 +70,10 @@ ACTIVATIONS = (
 
 # Operations whose output has the rank of their input.
 _REPEATABLE = ("conv_bn", "relu_conv_bn", "avg_pool", "max_pool", "sep_conv", "dil_conv", "mbconv")
+
+PAIRWISE = ("add", "mul", "div")
+"""Operations that compute each number of the output from one number of each of two inputs."""
+_NUMBER: Shape = (1, 1, 1, 1)
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -154,7 +159,7 @@ class BlockSpec:
         """The shapes that the inputs of its file have: those of `input_shapes`, but for what no image goes into.
 
         Rows (N, C) for a fully connected layer and a softmax, (N, groups, C / groups, H, W) for a transposition: what
-        reshapes images is a kernel of its own.
+        reshapes images is a kernel of its own. A single number that is repeated has one size, as exporters write it.
 
         Raises:
             BadInputError: the images are larger than 1x1, or their channels cannot be parted into groups.
@@ -168,6 +173,8 @@ class BlockSpec:
             if channels % self.groups:
                 raise BadInputError(f"The channels of {self.key} cannot be parted into {self.groups} groups.")
             return ((batch, self.groups, channels // self.groups, height, width),)
+        if self.operation in PAIRWISE and _NUMBER in self.input_shapes[1:] and self.input_shapes[0] != _NUMBER:
+            return (self.input_shapes[0], (1,))
         return self.input_shapes
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from searcher.errors import BadInputError
-from searcher.spaces.block import ACTIVATIONS, BlockSpec
+from searcher.spaces.block import ACTIVATIONS, PAIRWISE, BlockSpec
 
 _WITHOUT_CONVOLUTIONS = (
-    *("avg_pool", "max_pool", "global_avg_pool", "add", "mul", "concat", "batch_norm", "softmax", *ACTIVATIONS),
+    *("avg_pool", "max_pool", "global_avg_pool", *PAIRWISE, "concat", "batch_norm", "softmax", *ACTIVATIONS),
     *("transpose", "slice", "pad", "view", "identity", "fully_connected", "head", "pool_head"),
 )
 _LINEAR = ("fully_connected", "head", "pool_head")

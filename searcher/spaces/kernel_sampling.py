@@ -17,9 +17,17 @@ import numpy as np
 from scipy.stats import qmc
 
 from searcher.errors import BadInputError
-from searcher.spaces.block import BlockSpec
+from searcher.spaces.block import BlockSpec, Shape
 from searcher.spaces.kernel_domain import Domain, Limits, Range, domain_of
-from searcher.spaces.kernels import kernel_features, kernel_type, output_size
+from searcher.spaces.kernels import (
+    REPEATED_NUMBER,
+    REPEATED_PIXEL,
+    REPEATED_PLANE,
+    kernel_features,
+    kernel_type,
+    output_size,
+    repeated,
+)
 from searcher.spaces.kernels_inside import kernels_inside
 from searcher.spaces.space import SearchSpace
 
@@ -34,6 +42,9 @@ _SQUARE_SHARE = 0.6
 _WIDEST_RATIO = 3.0
 # Of the draws of a size so much lies on either end of its range, so that models are fitted up to the ends.
 _AT_THE_ENDS = 0.02
+# Of the images so much is small, beside the range of the others. It is a little more of what is drawn, since limits
+# leave out large ones alone.
+_SMALL_SHARE = 1 / 10
 _ROUND = 8  # channels that vector units like, and that designers choose
 _BATCH = 256
 # Kernels that are too large, or there already, are drawn in vain; a domain that is used up is told as that.
@@ -176,8 +187,8 @@ def _points(generator: np.random.Generator) -> Iterator[Mapping[str, float]]:
 def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> BlockSpec | None:
     """Return the kernel that a point of the unit cube stands for; None where it stands for none of the type."""
     kernel, stride, padding = _chosen(domain.windows, point["window"])
-    height = _log_uniform(domain.sides, point["height"])
-    width = _width(height, domain.sides, point["width"])
+    height = _height(domain, point["height"])
+    width = _width(height, (domain.least_side, domain.sides[1]), point["width"])
     if domain.columns and point["expansion"] < 0.5:
         width = 1
     round_channels, round_outputs = point["rounding"] < 0.7, not 0.5 <= point["rounding"] < 0.85
@@ -209,14 +220,20 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
     )
     if kernel_type(spec) != of_type or min(output_size(spec)) < 1:
         return None
-    return _with_inputs(spec, inputs, domain.pixels and point["expansion"] < 0.5)
+    return _with_inputs(spec, inputs, _chosen(domain.repeated, point["expansion"]))
 
 
-def _with_inputs(spec: BlockSpec, inputs: int, pixels: bool) -> BlockSpec:
-    """Return a kernel of one input as one of several; the second is as large, or has one pixel a channel."""
+def _with_inputs(spec: BlockSpec, inputs: int, way: str | None) -> BlockSpec:
+    """Return a kernel of one input as one of several; the second is as large, or repeated in a way."""
     (shape,) = spec.input_shapes
-    if pixels:
-        return replace(spec, input_shapes=(shape, (*shape[:2], 1, 1)))
+    batch, channels, height, width = shape
+    seconds: dict[str | None, Shape] = {
+        REPEATED_PIXEL: (batch, channels, 1, 1),
+        REPEATED_PLANE: (batch, 1, height, width),
+        REPEATED_NUMBER: (1, 1, 1, 1),
+    }
+    if way in seconds:
+        return replace(spec, input_shapes=(shape, seconds[way]))
     return replace(spec, input_shapes=(shape,) * inputs)
 
 
@@ -232,12 +249,18 @@ def _resized(spec: BlockSpec, sides: tuple[int, int], channels: int, outputs: in
     elif domain.outputs is None:
         outputs = channels
     alone = replace(spec, input_shapes=((1, channels, *sides),), output_channels=outputs, groups=groups)
-    pixels = len(spec.input_shapes) == 2 and spec.input_shapes[1][2:] == (1, 1)
-    return _with_inputs(alone, len(spec.input_shapes), pixels)
+    return _with_inputs(alone, len(spec.input_shapes), repeated(spec))
 
 
 def _chosen(choices: tuple[Choice, ...], at: float) -> Choice:
     return choices[min(int(at * len(choices)), len(choices) - 1)]
+
+
+def _height(domain: Domain, at: float) -> int:
+    share = _SMALL_SHARE if domain.small_sides else 0.0
+    if at < share:
+        return _chosen(domain.small_sides, at / share)
+    return _log_uniform(domain.sides, (at - share) / (1 - share))
 
 
 def _log_uniform(bounds: Range, at: float) -> int:

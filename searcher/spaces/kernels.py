@@ -6,17 +6,24 @@ that a model of their latency has to know sizes alone.
 
 from __future__ import annotations
 
+import math
+
 from searcher.errors import BadInputError
-from searcher.spaces.block import ACTIVATIONS, BlockSpec
+from searcher.spaces.block import ACTIVATIONS, PAIRWISE, BlockSpec
 from searcher.spaces.counts import block_macs, block_parameters, convolutions
 
 POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED = "pointwise", "convolution", "depthwise", "grouped"
 CONVOLUTIONS = (POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED)
 _CONVOLVING = ("conv_bn", "conv_bn_add")
 _KEEPING_CHANNELS = (
-    *("max_pool", "avg_pool", "global_avg_pool", "add", "mul", "batch_norm", "softmax", "transpose", "slice", "view"),
+    *("max_pool", "avg_pool", "global_avg_pool", "batch_norm", "softmax", "transpose", "slice", "view"),
+    *PAIRWISE,
     *ACTIVATIONS,
 )
+
+REPEATED_PIXEL, REPEATED_PLANE, REPEATED_NUMBER = "pixel", "plane", "number"
+REPEATED_OTHERWISE = "otherwise"
+"""How the second of two inputs is repeated: a pixel over the image, a plane over the channels, a number over both."""
 
 FEATURES = (
     *("height", "width", "channels", "outputs", "kernel", "stride", "groups", "hidden", "inputs", "activation", "sum"),
@@ -32,6 +39,39 @@ def kernel_type(spec: BlockSpec) -> str:
     if spec.groups == 1:
         return POINTWISE if spec.kernel == 1 else CONVOLUTION
     return DEPTHWISE if spec.groups == spec.input_shapes[0][1] == spec.output_channels else GROUPED
+
+
+def repeated(spec: BlockSpec) -> str | None:
+    """Return how the second of two inputs is repeated, REPEATED_PIXEL and so on; None where it is not."""
+    if spec.operation not in PAIRWISE or len(set(spec.input_shapes)) == 1:
+        return None
+    (batch, channels, height, width), second = spec.input_shapes[0], spec.input_shapes[-1]
+    ways = {
+        (batch, channels, 1, 1): REPEATED_PIXEL,
+        (batch, 1, height, width): REPEATED_PLANE,
+        # Whatever the first one's sizes are.
+        (1, 1, 1, 1): REPEATED_NUMBER,
+    }
+    return ways.get(second, REPEATED_OTHERWISE)
+
+
+def loops_of_number(shape: tuple[int, ...], rank: int) -> int:
+    """Return in how many loops ONNX Runtime takes one number together with all those of a tensor.
+
+    It goes from the last axis outwards and joins axes to one loop. Where the number has no sizes any more, a size of 1
+    ends that, as does a last size of 1 from the start: what lies further out is gone through one by one.
+
+    Args:
+        shape: of the tensor.
+        rank: how many sizes the number has, each of them 1.
+    """
+    own = max(rank, 1)
+    outer = shape[:-own]
+    if math.prod(shape[-own:]) == 1:
+        return math.prod(outer)
+    if 1 not in outer:
+        return 1
+    return math.prod(outer[: len(outer) - 1 - outer[::-1].index(1)])
 
 
 def kernel_features(spec: BlockSpec) -> dict[str, float]:

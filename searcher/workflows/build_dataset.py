@@ -94,9 +94,9 @@ class DatasetRequest:
     def types_in(self, dtype: str) -> tuple[str, ...]:
         """Return the types of which there are kernels in a number type.
 
-        Quantisers make activations a part of what produces their input.
+        Quantisers make activations a part of what produces their input, and leave quotients as they are.
         """
-        return tuple(name for name in self.types if not (dtype == INT8 and name in ACTIVATIONS))
+        return tuple(name for name in self.types if not (dtype == INT8 and name in (*ACTIVATIONS, "div")))
 
 
 def build_dataset(

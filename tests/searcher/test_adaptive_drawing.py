@@ -60,7 +60,7 @@ def test_most_of_what_is_drawn_near_errors_lies_where_the_device_is_restless(ada
 
     # About a fifth of the domain is restless, and no random draw knows of it.
     assert share(RANDOM) < 0.4
-    assert share(NEAR_ERROR) > 1.5 * share(RANDOM)
+    assert share(NEAR_ERROR) > 1.3 * share(RANDOM)
 
 
 def test_most_points_stay_random_and_no_kernel_comes_twice(adaptive: list[KernelRow]) -> None:
@@ -171,3 +171,16 @@ def test_the_quick_model_predicts_what_it_was_not_fitted_to() -> None:
     assert np.median(errors) < 0.25
     with pytest.raises(BadInputError, match=f"takes {FEWEST_POINTS} of them at least, not 7"):
         QuickModel.of(specs[:7], latency_ms[:7], np.random.default_rng(1))
+
+
+def test_in_integers_gates_are_sigmoids() -> None:
+    """Quantisers leave a hard sigmoid in real numbers, and a kernel in integers would have no file."""
+    real, integer = (
+        {
+            one.spec.activation
+            for one in Rounds(("pointwise",), 300, LIMITS, None, {}, dtype).drawn([], np.random.default_rng(6))
+        }
+        for dtype in ("fp32", "int8")
+    )
+    assert real == {None, "relu", "relu6", "sigmoid", "hard_sigmoid"}
+    assert integer == real - {"hard_sigmoid"}

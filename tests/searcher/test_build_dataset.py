@@ -362,6 +362,10 @@ def test_a_file_that_is_no_dataset_is_left_alone(tmp_path: Path) -> None:
         ({"points": 7}, "8 kernels of a type at least, not 7"),
         ({"out": Path("d.json")}, r"FILE\.csv or FILE\.parquet"),
         ({"settings": [replace(QUICK, precision="int8")]}, "relu are no kernels by themselves in int8"),
+        (
+            {"types": ("div", "relu"), "settings": [replace(QUICK, precision="int8")]},
+            "div, relu are no kernels by themselves in int8",
+        ),
         ({"settings": [replace(QUICK, precision="int4")]}, "unknown number type"),
         ({"settings": [replace(QUICK, runtime="unknown")]}, "unknown runtime"),
     ],

@@ -26,6 +26,8 @@ from tests.searcher.tflite_files import operators, run_tflite
 
 IMAGE: Shape = (1, 8, 6, 10)
 PIXEL: Shape = (1, 8, 1, 1)
+PLANE: Shape = (1, 1, 6, 10)
+NUMBER: Shape = (1, 1, 1, 1)
 FUSED_CONV, FUSED_GEMM = "com.microsoft:FusedConv", "com.microsoft:FusedGemm"
 IN_CONVOLUTIONS = ("relu", "relu6", "leaky_relu", "hard_sigmoid", "sigmoid", "tanh")
 IN_LINEAR_LAYERS = ("relu", "leaky_relu", "hard_sigmoid", "sigmoid", "tanh", "elu")
@@ -49,6 +51,14 @@ OPERATOR_OF = {
     BlockSpec("add", (IMAGE, IMAGE), 8): "Add",
     BlockSpec("mul", (IMAGE, IMAGE), 8): "Mul",
     BlockSpec("mul", (IMAGE, PIXEL), 8): "Mul",
+    BlockSpec("div", (IMAGE, IMAGE), 8): "Div",
+    **{
+        BlockSpec(operation, (IMAGE, second), 8): operator
+        for operation, operator in {"add": "Add", "div": "Div"}.items()
+        for second in (PIXEL, PLANE, NUMBER)
+    },
+    BlockSpec("add", (PIXEL, NUMBER), 8): "Add",
+    BlockSpec("mul", (PIXEL, PIXEL), 8): "Mul",
     BlockSpec("concat", (IMAGE, (1, 3, 6, 10)), 11): "Concat",
     BlockSpec("softmax", (PIXEL,), 8): "Softmax",
     **{
@@ -190,6 +200,9 @@ def test_every_activation_has_a_module() -> None:
         (BlockSpec("leaky_relu", (IMAGE,), 8), ["LEAKY_RELU"]),
         (BlockSpec("global_avg_pool", (IMAGE,), 8), ["AVERAGE_POOL_2D"]),
         (BlockSpec("mul", (IMAGE, PIXEL), 8), ["MUL"]),
+        (BlockSpec("add", (IMAGE, PIXEL), 8), ["ADD"]),
+        (BlockSpec("add", (IMAGE, NUMBER), 8), ["RESHAPE", "ADD"]),
+        (BlockSpec("div", (IMAGE, PIXEL), 8), ["DIV"]),
         (BlockSpec("dilated_conv_bn", (IMAGE,), 8, kernel=3, padding=2, groups=8), ["DEPTHWISE_CONV_2D"]),
         (BlockSpec("softmax", (PIXEL,), 8), ["SOFTMAX"]),
     ],

@@ -16,7 +16,7 @@ from searcher.spaces.block_key import block_of_key
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.kernel_domain import DEFAULT_TYPES, DOMAINS, Limits
 from searcher.spaces.kernel_sampling import draw_ends, draw_kernels, draw_near, kernels_of_space
-from searcher.spaces.kernels import kernel_features, kernel_type, output_size, require_possible
+from searcher.spaces.kernels import kernel_features, kernel_type, output_size, repeated, require_possible
 from searcher.spaces.nasbench201 import NasBench201
 from tests.searcher.kernel_rows import keys_of, pointwise
 
@@ -46,6 +46,24 @@ OF_NETWORKS = [
     BlockSpec("add", ((1, 64, 56, 56),) * 2, 64),
     BlockSpec("relu", ((1, 16, 32, 32),), 16),
     BlockSpec("avg_pool", ((1, 16, 8, 8),), 16, 3, 1, 1),
+    # Of squeeze-and-excitation, of hard swishes that are taken apart, and of networks of small images.
+    BlockSpec("conv_bn", ((1, 1152, 1, 1),), 48, activation="relu"),
+    BlockSpec("conv_bn", ((1, 4, 1, 1),), 96, activation="sigmoid"),
+    BlockSpec("conv_bn", ((1, 240, 1, 1),), 960, activation="hard_sigmoid"),
+    BlockSpec("fully_connected", ((1, 4, 1, 1),), 16, activation="hard_sigmoid"),
+    BlockSpec("conv_bn", ((1, 1152, 3, 3),), 1152, 5, 1, 2, 1152),
+    BlockSpec("conv_bn", ((1, 960, 1, 1),), 960, 3, 1, 1, 960),
+    BlockSpec("conv_bn", ((1, 440, 7, 7),), 440, 3, 1, 1, 55, activation="relu"),
+    BlockSpec("conv_bn", ((1, 3, 224, 224),), 64, 3, 2, 0, activation="relu"),
+    BlockSpec("global_avg_pool", ((1, 32, 112, 112),), 32),
+    BlockSpec("global_avg_pool", ((1, 576, 1, 1),), 576),
+    BlockSpec("silu", ((1, 48, 1, 1),), 48),
+    BlockSpec("hard_sigmoid", ((1, 1024, 1, 1),), 1024),
+    BlockSpec("mul", ((1, 1024, 1, 1),) * 2, 1024),
+    BlockSpec("add", ((1, 72, 1, 1), (1, 1, 1, 1)), 72),
+    BlockSpec("add", ((1, 16, 112, 112), (1, 1, 1, 1)), 16),
+    BlockSpec("div", ((1, 16, 112, 112), (1, 1, 1, 1)), 16),
+    BlockSpec("add", ((1, 96, 2, 2),) * 2, 96),
 ]
 
 
@@ -79,8 +97,8 @@ def test_kernels_are_different_of_their_type_and_within_domain_and_limits(of_typ
         _, channels, height, width = spec.input_shapes[0]
         assert kernel_type(spec) == of_type
         assert LIMITS.hold(spec)
-        assert domain.sides[0] <= height <= domain.sides[1]
-        assert domain.sides[0] <= width <= domain.sides[1] or (domain.columns and width == 1)
+        assert height in domain.small_sides or domain.sides[0] <= height <= domain.sides[1]
+        assert domain.least_side <= width <= domain.sides[1]
         # Channels that are parted are rounded to that.
         slack = spec.groups / 2 if domain.groups else 0
         assert domain.channels[0] - slack <= channels <= domain.channels[1] + slack
@@ -90,11 +108,15 @@ def test_kernels_are_different_of_their_type_and_within_domain_and_limits(of_typ
         assert spec.activation in domain.activations
         assert min(output_size(spec)) >= 1
         assert domain.inputs[0] <= len(spec.input_shapes) <= domain.inputs[1]
+        assert repeated(spec) in domain.repeated
     shapes = [spec.input_shapes[0] for spec in drawn]
     assert domain.sides == (1, 1) or domain.columns or 40 < sum(height != width for _, _, height, width in shapes) < 120
     assert {channels % 8 == 0 for _, channels, _, _ in shapes} == {True, False}
     assert {spec.kernel for spec in drawn} == {window[0] for window in domain.windows}
     assert {spec.activation for spec in drawn} == set(domain.activations)
+    assert {repeated(spec) for spec in drawn} == set(domain.repeated)
+    if domain.small_sides:
+        assert 0.05 < np.mean([height < domain.sides[0] for _, _, height, _ in shapes]) < 0.17
 
 
 @pytest.mark.parametrize("of_type", DEFAULT_TYPES)
@@ -104,7 +126,7 @@ def test_three_hundred_kernels_reach_both_ends_of_their_ranges(of_type: str) -> 
         drawn = draw_kernels(of_type, 300, np.random.default_rng(seed), LIMITS)
         heights = [spec.input_shapes[0][2] for spec in drawn]
         channels = [spec.input_shapes[0][1] for spec in drawn]
-        assert (min(heights), max(heights)) == domain.sides
+        assert (min(heights), max(heights)) == (domain.least_side, domain.sides[1])
         assert min(channels) <= 1.2 * domain.channels[0]
         assert max(channels) > 0.9 * domain.channels[1]
 
@@ -157,7 +179,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(BadInputError, match="not of 'lstm'"):
         draw_kernels("lstm", 1, np.random.default_rng(0), LIMITS)
     with pytest.raises(BadInputError, match="hardly more than"):
-        draw_kernels("relu", 50, np.random.default_rng(0), Limits(numbers=80))
+        draw_kernels("relu", 50, np.random.default_rng(0), Limits(numbers=8))
     with pytest.raises(BadInputError, match="limits on a kernel's size are positive"):
         Limits().scaled(0)
     with pytest.raises(BadInputError, match="limits on a kernel's size are positive"):

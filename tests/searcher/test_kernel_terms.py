@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searcher.cost_models.kernels.terms import strips, terms
-from searcher.spaces.block import BlockSpec
+from searcher.spaces.block import BlockSpec, Shape
 from searcher.spaces.counts import convolutions
 
 
@@ -126,6 +127,28 @@ def test_whatever_else_goes_over_its_channels_and_weights_once() -> None:
     assert (mean["read"], mean["channel_ends"], mean["written"], mean["sums_beyond_128"]) == (6 * 49, 6 * 1, 6, 0)
     assert terms(BlockSpec("global_avg_pool", ((1, 6, 20, 20),), 6))["sums_beyond_128"] == 6 * (400 - 128)
     assert terms(BlockSpec("concat", ((1, 6, 7, 7),) * 3, 18))["inputs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "way", "loops", "ends"),
+    [
+        ((1, 6, 5, 7), (1, 6, 1, 1), "pixel", 6, 6 * 3),
+        ((1, 6, 5, 7), (1, 1, 5, 7), "plane", 6, 6 * 3),
+        ((1, 6, 5, 7), (1, 1, 1, 1), "number", 1, 210 % 16),
+        ((1, 6, 1, 1), (1, 1, 1, 1), "number", 6, 6),
+        ((1, 6, 1, 7), (1, 1, 1, 1), "number", 6, 6 * 7),
+        ((1, 6, 5, 1), (1, 1, 1, 1), "number", 30, 30),
+        ((1, 1, 5, 7), (1, 1, 1, 1), "number", 1, 35 % 16),
+        ((1, 6, 5, 7), (1, 6, 5, 1), "otherwise", 6, 6 * 3),
+    ],
+)
+def test_an_operand_that_is_repeated_has_loops_of_its_own(
+    first: Shape, second: Shape, way: str, loops: int, ends: int
+) -> None:
+    alike, found = (terms(BlockSpec("mul", (first, other), first[1])) for other in (first, second))
+    assert (found[f"repeated_{way}"], found["loops"], found["loop_ends"]) == (found["written"], loops, ends)
+    assert found["read"] == math.prod(first) + math.prod(second) < alike["read"]
+    assert not {"loops", "loop_ends"} & alike.keys()
 
 
 def test_what_outgrows_caches_costs_extra_for_the_rest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def test_a_convolution_that_sums_another_input_in_is_one_kernel(tmp_path: Path) 
         ("Add", weights(4, 1, 1), BlockSpec("add", (IMAGE, (1, 4, 1, 1)), 4)),
         ("Sub", weights(), BlockSpec("add", (IMAGE, (1, 1, 1, 1)), 4)),
         ("Mul", weights(1, 1, 9, 8), BlockSpec("mul", (IMAGE, (1, 1, 9, 8)), 4)),
+        ("Div", weights(1), BlockSpec("div", (IMAGE, (1, 1, 1, 1)), 4)),
     ],
 )
 def test_a_constant_operand_is_an_input_that_is_repeated(
@@ -72,6 +74,48 @@ def test_a_constant_operand_is_an_input_that_is_repeated(
     # The constant comes first: pairs are computed as fast either way round.
     node = helper.make_node(operator, ["k", "x"], ["y"])
     assert only(graph(tmp_path / "b.onnx", [node], {"x": IMAGE}, {"k": constant})) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "repeated"),
+    [
+        ((1, 5, 1, 1), (), True),
+        ((1, 5, 1, 1), (1,), True),
+        ((1, 5, 1, 1), (1, 1), True),
+        ((1, 5, 1, 1), (1, 1, 1), False),
+        ((1, 5, 1, 1), (1, 1, 1, 1), False),
+        ((1, 5), (), False),
+        ((1, 5, 7), (), False),
+        ((1, 5, 1, 7), (), True),
+        ((1, 5, 3, 3), (1, 1, 1, 1), True),
+        ((1, 1, 1, 1), (), False),
+    ],
+)
+def test_a_number_that_the_runtime_takes_in_one_loop_is_not_repeated_one_by_one(
+    size: tuple[int, ...], number: tuple[int, ...], repeated: bool, tmp_path: Path
+) -> None:
+    node = helper.make_node("Add", ["x", "k"], ["y"])
+    spec = only(graph(tmp_path / "n.onnx", [node], {"x": size}, {"k": weights(*number)}))
+    first = spec.input_shapes[0]
+    assert math.prod(first) == math.prod(size)
+    assert spec.input_shapes[1] == ((1, 1, 1, 1) if repeated else first)
+
+
+@pytest.mark.parametrize(("size", "parts"), [((1, 8, 5, 6), (4, 4)), ((1, 8, 5, 6), (1, 2, 5)), ((1, 8), (6, 2))])
+def test_what_parts_channels_copies_as_what_joins_them(
+    size: tuple[int, ...], parts: tuple[int, ...], tmp_path: Path
+) -> None:
+    joined = ["y", "z", "u"][: len(parts)]
+    node = helper.make_node("Split", ["x", "s"], joined, axis=1)
+    spec = only(graph(tmp_path / "s.onnx", [node], {"x": size}, {"s": np.array(parts)}))
+    rest = (*size[2:], 1, 1)[:2]
+    assert spec == BlockSpec("concat", tuple((1, part, *rest) for part in parts), 8)  # type: ignore[misc]
+
+
+def test_a_slice_that_leaves_nothing_out_copies_all(tmp_path: Path) -> None:
+    numbers = {name: np.array([number]) for name, number in (("from", 0), ("to", 4), ("axis", 1))}
+    node = helper.make_node("Slice", ["x", "from", "to", "axis"], ["y"])
+    assert only(graph(tmp_path / "s.onnx", [node], {"x": IMAGE}, numbers)) == BlockSpec("view", (IMAGE,), 4)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +169,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: single(p, "Softmax", axis=1),
         r"Softmax \('n'\): it takes 1x4x9x8: blocks know the softmax of",
     ),
+    "split": (lambda p: single(p, "Split", axis=2), "it parts 1x4x9x8 along axis 2, not the channels of images"),
     "unknown": (lambda p: single(p, "Erf"), r"r.onnx cannot be cut into kernels: Erf \('n'\): no block computes this"),
     "mean": (lambda p: single(p, "ReduceMean", axes=[1]), r"mean of 1x4x9x8 over the axes \(1,\), not of each"),
     "order": (lambda p: single(p, "Transpose", perm=[0, 3, 2, 1]), r"blocks exchange two neighbours only"),

@@ -17,6 +17,8 @@ from searcher.tables.operator_kernels import NoKernelError, kernel_of, operator_
 from searcher.tables.operators import Source
 from tests.agent.reports import operator, report
 
+OPERATOR_OF_ACTIVATION = {"relu": "Relu", "relu6": "Clip", "hard_sigmoid": "HardSigmoid", "sigmoid": "Sigmoid"}
+
 
 def tensor(*shape: int, constant: bool = False, dtype: str = "float32") -> TensorType:
     return TensorType(dtype, shape, constant)
@@ -35,7 +37,7 @@ def convolution(spec: BlockSpec) -> OperatorCost:
         "pads": ",".join([str(spec.padding)] * 4),
     }
     if spec.activation is not None:
-        attributes["activation"] = {"relu": "Relu", "relu6": "Clip"}[spec.activation]
+        attributes["activation"] = OPERATOR_OF_ACTIVATION[spec.activation]
     return operator(
         "c",
         1.0,
@@ -75,6 +77,7 @@ POOL = {"kernel_shape": "3,3", "strides": "2,2", "pads": "1,1,1,1"}
         (plain("Relu", [SHAPE], SHAPE), BlockSpec("relu", (SHAPE,), 8)),
         (plain("Add", [SHAPE, SHAPE], SHAPE), BlockSpec("add", (SHAPE, SHAPE), 8)),
         (plain("Mul", [PIXEL, SHAPE], SHAPE), BlockSpec("mul", (SHAPE, PIXEL), 8)),
+        (plain("Div", [SHAPE, ()], SHAPE), BlockSpec("div", (SHAPE, (1, 1, 1, 1)), 8)),
         (plain("Clip", [SHAPE], SHAPE), BlockSpec("relu6", (SHAPE,), 8)),
         (plain("GlobalAveragePool", [SHAPE], PIXEL), BlockSpec("global_avg_pool", (SHAPE,), 8)),
         (plain("Reshape", [SHAPE], (1, 864)), BlockSpec("view", ((1, 1, 1, 1),), 1)),
@@ -119,7 +122,7 @@ def with_attributes(base: OperatorCost = BASE, **attributes: str) -> OperatorCos
         (with_attributes(strides="x"), "stride is x"),
         (with_attributes(activation="Mystery"), "activation Mystery"),
         (plain("Softmax", [SHAPE], SHAPE), "the softmax of rows only"),
-        (plain("Div", [SHAPE, SHAPE], SHAPE), "no block computes this operator"),
+        (plain("Erf", [SHAPE], SHAPE), "no block computes this operator"),
         (plain("Relu", [SHAPE], (1, 8, 9, 13)), "another size"),
         (plain("ReduceMean", [SHAPE], (1, 8)), "over the axes"),
         (plain("Concat", [SHAPE, SHAPE], (1, 8, 18, 12), axis="2"), "joins along axis 2"),

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.spaces.block import BlockSpec
-from searcher.spaces.kernels import FEATURES, kernel_features
+from searcher.spaces.kernels import (
+    FEATURES,
+    REPEATED_NUMBER,
+    REPEATED_PIXEL,
+    REPEATED_PLANE,
+    kernel_features,
+    repeated,
+)
 
 Floats = NDArray[np.float64]
 
@@ -21,19 +28,22 @@ _LOGARITHMS = (
 )
 SIZES = (*FEATURES, "padding", "batch", "repeated")
 """What of a kernel must lie in the range of what a model was trained on."""
-_REPEATING = ("add", "mul")
+_WAYS = (REPEATED_PIXEL, REPEATED_PLANE, REPEATED_NUMBER)
 _ROUNDING = 1e-9
 
 
 def sizes(spec: BlockSpec) -> dict[str, float]:
     """Return a kernel's sizes, by the names of SIZES; `repeated` is 1 where an input is repeated along an axis."""
-    repeated = spec.operation in _REPEATING and len(set(spec.input_shapes)) > 1
-    others = {"padding": spec.padding, "batch": spec.input_shapes[0][0], "repeated": float(repeated)}
+    others = {
+        "padding": spec.padding,
+        "batch": spec.input_shapes[0][0],
+        "repeated": float(repeated(spec) is not None),
+    }
     return {**kernel_features(spec), **others}
 
 
 def logarithms(spec: BlockSpec, activations: Sequence[str]) -> dict[str, float]:
-    """Return a kernel's features by name: logarithms of sizes, and which activation is fused.
+    """Return a kernel's features by name: logarithms of sizes, which activation is fused, and how an input is repeated.
 
     Args:
         spec: the kernel.
@@ -43,6 +53,7 @@ def logarithms(spec: BlockSpec, activations: Sequence[str]) -> dict[str, float]:
     found["moved"] = found["read"] + found["written"]
     told = {name: math.log(max(found[name], 1.0)) for name in _LOGARITHMS}
     told["sum"] = found["sum"]
+    told |= {f"repeated_{way}": float(repeated(spec) == way) for way in _WAYS}
     return told | {ACTIVATED + name: float(spec.activation == name) for name in activations}
 
 

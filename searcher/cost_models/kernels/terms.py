@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.counts import Convolution, convolutions
-from searcher.spaces.kernels import kernel_features
+from searcher.spaces.kernels import REPEATED_NUMBER, kernel_features, loops_of_number, repeated
 
 # Of fewer rows than the last all are one block.
 _ROW_BLOCKS = (12, 6)
@@ -227,7 +227,21 @@ def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
     }
     if spec.operation == "global_avg_pool":
         work |= {f"sums_beyond_{length}": channels * max(0, positions - length) for length in _OVERLAPPING}
-    return work
+    return {**work, **_repeating(spec, sizes)}
+
+
+def _repeating(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return the work of an operand that is repeated: a loop for each part of the other that it is taken with.
+
+    Its name says how it is repeated, so that no model answers for a way that it never met.
+    """
+    way = repeated(spec)
+    if way is None:
+        return {}
+    loops, numbers = int(sizes["channels"]), int(sizes["written"])
+    if way == REPEATED_NUMBER:
+        loops = loops_of_number(spec.input_shapes[0], 1)
+    return {f"repeated_{way}": numbers, "loops": loops, "loop_ends": loops * (numbers // loops % _VECTOR)}
 
 
 def strips(depth: int, columns: int) -> tuple[int, int]:
