@@ -24,10 +24,10 @@ from searcher.search.differentiable.bilevel import (
     weight_step,
 )
 from searcher.search.differentiable.control import Prices, PriceSimplex
-from searcher.search.differentiable.family import SupernetJudge
 from searcher.search.differentiable.paths import TrainingPaths
 from searcher.search.differentiable.search import DifferentiableSearch
 from searcher.search.differentiable.settings import DartsSettings
+from searcher.search.differentiable.supernet_judge import SupernetJudge
 from searcher.search.scores.threads import one_thread
 from searcher.spaces.architecture import Architecture
 from searcher.training.datasets import load_dataset

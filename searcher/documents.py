@@ -28,10 +28,19 @@ class Document(Generic[Content]):
         title: what a user calls it, such as `lookup table`.
     """
 
-    def __init__(self, content: type[Content], title: str, schema_version: int) -> None:
+    def __init__(self, content: type[Content], title: str, schema_version: int, advice: str | None = None) -> None:
+        """Say what the documents are.
+
+        Args:
+            content: a frozen dataclass with a field `schema_version`.
+            title: what a user calls it.
+            schema_version: the only one that is read.
+            advice: what to do with a document of another version; None where nothing can be done.
+        """
         self._adapter: TypeAdapter[Content] = TypeAdapter(content)
         self.title = title
         self._schema_version = schema_version
+        self._advice = "" if advice is None else f": {advice}"
 
     def dump(self, content: Content) -> dict[str, Any]:
         """Return the content as JSON-ready plain data, its schema version first."""
@@ -96,7 +105,7 @@ class Document(Generic[Content]):
         if version != self._schema_version:
             raise BadInputError(
                 f"{path} is no {self.title} that this version reads: its schema version is "
-                f"{str(version)[:20]!r}, not {self._schema_version}"
+                f"{str(version)[:20]!r}, not {self._schema_version}{self._advice}"
             )
         try:
             content = self._adapter.validate_python(plain)

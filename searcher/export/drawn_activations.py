@@ -14,10 +14,12 @@ from searcher.export.calibration import Calibration, Floats
 from searcher.networks.activations import FeatureShape
 
 _CALIBRATING, _HELD_OUT = 4, 2
+# What is divided by a number nearer to 0 may be more than fp16 can say.
+_LEAST = 1 / 16
 
 
 class DrawnActivations(Mapping[FeatureShape, Floats]):
-    """A batch of standard normal numbers for every shape (C, H, W): always the same for one shape and seed.
+    """A batch of normal numbers, none of them near 0, for every shape (C, H, W): the same for one shape and seed.
 
     It has every shape there is, so that nobody can list them: it is empty to whoever iterates.
     """
@@ -29,7 +31,8 @@ class DrawnActivations(Mapping[FeatureShape, Floats]):
     def __getitem__(self, shape: FeatureShape) -> Floats:
         """Return (images, C, H, W) numbers."""
         generator = np.random.default_rng([self._seed, *shape])
-        return generator.standard_normal((self._images, *shape), dtype=np.float32)
+        numbers = generator.standard_normal((self._images, *shape), dtype=np.float32)
+        return np.copysign(np.maximum(np.abs(numbers), np.float32(_LEAST)), numbers)
 
     def __contains__(self, shape: object) -> bool:
         """Tell that there are numbers of the shape."""
@@ -47,7 +50,7 @@ class DrawnActivations(Mapping[FeatureShape, Floats]):
 def drawn_calibration() -> Calibration:
     """Return a calibration for kernels of any shape."""
     return Calibration(
-        f"standard normal numbers, {_CALIBRATING} images and {_HELD_OUT} held out",
+        f"normal numbers away from 0, {_CALIBRATING} images and {_HELD_OUT} held out",
         DrawnActivations(0, _CALIBRATING),
         DrawnActivations(1, _HELD_OUT),
     )

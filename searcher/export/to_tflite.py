@@ -137,7 +137,7 @@ def write(module: nn.Module, input_shapes: Sequence[tuple[int, ...]], path: Path
     known = (_NUMBER_RANK, _ROW_RANK, _IMAGE_RANK)
     odd = next((shape for shape in input_shapes if len(shape) not in known), None)
     if odd is not None:
-        raise BadInputError(f"a TFLite file takes images and rows, not {'x'.join(map(str, odd))}")
+        raise BadInputError(f"a TFLite file takes images, rows and numbers, not {'x'.join(map(str, odd))}")
     module = _for_channels_last(module.eval())
     inputs = tuple(torch.zeros(shape) for shape in input_shapes)
     with torch.no_grad():

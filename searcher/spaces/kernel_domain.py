@@ -145,7 +145,14 @@ DOMAINS: Mapping[str, Domain] = {
     "batch_norm": Domain("batch_norm"),
     "softmax": Domain("softmax", sides=_PIXEL, small_sides=(), channels=(2, 4096)),
     # Of a slice along rows all that lies before them counts as channels, and a row has one pixel.
-    "slice": Domain("slice", channels=(4, 8192), windows=((2, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0)), columns=True),
+    # Of a single row nothing is left out.
+    "slice": Domain(
+        "slice",
+        small_sides=(2, 3),
+        channels=(4, 8192),
+        windows=((2, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0)),
+        columns=True,
+    ),
     "transpose": Domain("transpose", channels=(8, 2048), groups=(2, 3, 4, 8)),
     # Inside a graph nothing is moved: those views are the view of a single number.
     "view": Domain("view", sides=(1, 256), small_sides=(), channels=(1, 2048), always=((1, 1, 1, 1),)),

@@ -1,6 +1,8 @@
 """The card beside a dataset: where its rows come from, how they were drawn, and how far they may be trusted.
 
-History of the schema: 1, the first.
+History of the schema:
+2: domains tell small images and how operands are repeated.
+1: the first.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from searcher.spaces.kernel_domain import DOMAINS, Domain, Limits
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_errors import FreshError, fresh_errors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 KNOWN_LIMITS = (
     "Weights are random: where latency depends on values (sparsity, subnormal numbers), trained ones may differ.",
@@ -144,7 +146,9 @@ class DatasetCard:
         return next((one for one in self.conditions if one.key == key), None)
 
 
-CARD_DOCUMENT = Document(DatasetCard, "data card", SCHEMA_VERSION)
+CARD_DOCUMENT = Document(
+    DatasetCard, "data card", SCHEMA_VERSION, "move it away, and one that follows from the rows is written"
+)
 
 
 def card_path(dataset: Path) -> Path:

@@ -1,8 +1,9 @@
 """Near-duplicates of kernels stay together: groups of them, and parts of a dataset that no group is split between.
 
 Two kernels of a type are near-duplicates if each of their sizes differs by less than 15%; whether an activation is
-fused is no size, and makes no other kernel. What is linked by a chain of near-duplicates is one group, so that no
-kernel on which a model is judged has a near-duplicate among those that it was fitted to.
+fused is no size, and makes no other kernel; neither does how an operand is repeated. What is linked by a chain of
+near-duplicates is one group, so that no kernel on which a model is judged has a near-duplicate among those that it was
+fitted to.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from searcher.spaces.kernels import kernel_features, kernel_type
 NEAR = 0.15
 """Sizes whose quotient is less than 1 plus this are near each other."""
 SIZES = ("height", "width", "channels", "outputs", "kernel", "stride", "groups", "hidden", "inputs", "sum")
-"""The features that tell near-duplicates; all others follow from them."""
+"""The features that tell near-duplicates."""
 
 Integers = NDArray[np.int64]
 

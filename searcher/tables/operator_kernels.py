@@ -19,6 +19,7 @@ from searcher.tables.operators import Source
 _CPU = "CPUExecutionProvider"
 _FLOAT32 = "float32"
 _FUSED_CONV, _WITH_BIAS = "com.microsoft:FusedConv", 3
+_SPLIT = "Split"
 _INTEGER = re.compile("-?[0-9]{1,9}")
 
 
@@ -86,7 +87,8 @@ def kernel_of(operator: OperatorCost) -> BlockSpec:
     except (LookupError, TypeError, ValueError) as e:
         # Attributes are as a device told them.
         raise NoKernelError("its attributes or shapes are not those of this operator") from e
-    if spec.operation != "view" and made != math.prod(operator.outputs[0].shape):
+    parts = operator.outputs if operator.operation == _SPLIT else operator.outputs[:1]
+    if spec.operation != "view" and made != sum(math.prod(one.shape) for one in parts):
         raise NoKernelError("its output has another size than that kernel's")
     return spec
 

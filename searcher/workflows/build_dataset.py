@@ -124,10 +124,11 @@ def build_dataset(
         store.note_draw(_draw(request))
         if store.rows:
             yield Progress(_DRAWING, 0, 1, f"{request.out} holds {len(store.rows)} kernels: going on with it")
+        before = frozenset(row.key for row in store.rows if not row.estimated)
         try:
             for settings in request.settings:
                 prepared = yield from prepare_device(request.device, settings, connect)
-                yield from _Campaign(request, store, prepared, connect, left_s).run()
+                yield from _Campaign(request, store, before, prepared, connect, left_s).run()
         except BaseException as e:
             if store.rows:
                 e.add_note(f"{request.out} holds {len(store.rows)} kernels: building again goes on from there")
@@ -143,10 +144,11 @@ def _draw(request: DatasetRequest) -> Draw:
 
 @dataclass(frozen=True)
 class _Campaign:
-    """The rounds under one table key."""
+    """The rounds under one table key; `before` are those that rows were measured under when the file was opened."""
 
     request: DatasetRequest
     store: DatasetStore
+    before: frozenset[TableKey]
     settings: Settings
     connect: Connect
     left_s: Callable[[], float | None]
@@ -157,10 +159,11 @@ class _Campaign:
         if exporter.needs_calibration:
             exporter = exporter.calibrated_on(drawn_calibration())
         key = yield from self._key(exporter)
-        request, others = self.request, self.store.rows
-        if others and not self.store.measured(key):
+        request = self.request
+        if self.before and key not in self.before:
             # Another board or runtime by mistake would begin anew in the same file, and nobody would see it.
-            differing = "; ".join(key_differences(others[-1].key, key))
+            nearest = min(self.before, key=lambda one: len(key_differences(one, key)))
+            differing = "; ".join(key_differences(nearest, key))
             yield Progress(_DRAWING, 0, 1, f"no kernel in it was measured under these conditions: {differing}")
         near = {} if request.space is None else kernels_of_space(request.space, request.limits)
         types = request.types_in(key.precision)

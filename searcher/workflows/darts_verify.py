@@ -61,7 +61,7 @@ class VerifyDartsRequest:
 
 
 def darts_verify(request: VerifyDartsRequest, connect: Connect = connect) -> Work[tuple[Verification, Path]]:
-    """Measure members of the run's family and judge them; a family that is missing or outdated is made first.
+    """Measure members of the run's family and judge them; a missing, outdated or unreadable family is made first.
 
     Args:
         request: what to verify.
@@ -153,9 +153,12 @@ def _file_name(run: DartsRun, device: RunDevice) -> str:
 
 def _present_family(folder: Path) -> Family | None:
     """Return the family that the folder holds; None where there is none of the search's present state."""
-    if not (folder / FAMILY).is_file():
+    try:
+        family = FAMILY_DOCUMENT.load(folder / FAMILY)
+    except BadInputError:
+        # Missing, of an earlier version, or torn: it follows from the state.
         return None
-    family, stored = FAMILY_DOCUMENT.load(folder / FAMILY), read_state(folder)
+    stored = read_state(folder)
     return family if stored is not None and family.state_sha256 == stored[1] else None
 
 

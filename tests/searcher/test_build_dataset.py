@@ -195,7 +195,10 @@ def test_rows_of_several_keys_lie_in_one_file(tmp_path: Path) -> None:
         return chosen[arguments[5]](arguments, standard_input)
 
     chosen: dict[str, Callable[[Sequence[str], bytes], Iterable[str]]] = {}
-    card = build(request(path, settings=[QUICK, replace(QUICK, threads=2)]), program)
+    both = request(path, settings=[QUICK, replace(QUICK, threads=2)])
+    notes = [one.note for one in build_dataset(both, lambda _device: FakeTransport(program))]
+    assert not [one for one in notes if one.startswith("no kernel in it")], "both were asked for"
+    card = build(both, program)
     assert Counter(one.key.threads for one in read_dataset(path)) == {1: 10, 2: 10}
     assert [one.rows for one in card.conditions] == [10, 10]
 
@@ -243,7 +246,7 @@ def test_kernels_of_int8_are_files_of_that(tmp_path: Path) -> None:
     rows = read_dataset(path)
     assert Counter(one.kernel_type for one in rows) == {"pointwise": 8, "fully_connected": 8}
     assert {(one.spec.dtype, one.key.precision) for one in rows} == {("int8", "int8")}
-    assert (card.conditions[0].calibration or "").startswith("standard normal numbers")
+    assert (card.conditions[0].calibration or "").startswith("normal numbers away from 0")
     # Every kernel is a file of its own.
     assert len({one.model_sha256 for one in rows}) == len(rows)
 

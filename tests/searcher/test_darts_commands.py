@@ -171,6 +171,18 @@ def test_a_limit_that_is_given_later_is_that_of_the_family(unbroken: Path, searc
     )
 
 
+def test_a_family_of_an_earlier_version_is_made_anew(unbroken: Path, searcher: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(unbroken, tmp_path / "copy")
+    assert searcher("darts", "family", run, "--divisions", "1").status in (0, 1)
+    family = json.loads((run / "family.json").read_text())
+    (run / "family.json").write_text(json.dumps({**family, "schema_version": 1}))
+    quick = ("--top", "1", "--rounds", "2", "--samples", "2", "--precision", "50")
+    outcome = searcher("darts", "verify", run, "--device", "local", *quick)
+    if "these measurements have another table key" not in outcome.err:
+        assert (run / "verification.json").exists(), outcome.err
+    assert json.loads((run / "family.json").read_text())["schema_version"] == 2
+
+
 def test_a_family_is_measured_on_this_machine(unbroken: Path, searcher: Run) -> None:
     quick = ("--top", "2", "--rounds", "2", "--samples", "2", "--precision", "50")
     outcome = searcher("darts", "verify", unbroken, "--device", "local", *quick, "--json")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from searcher.errors import BadInputError
+from searcher.export.drawn_activations import drawn_calibration
 from searcher.export.exporter import exporter_for
 from searcher.export.kernels_of_onnx import cut
 from searcher.export.onnx_node import ACTIVATION_OPERATORS
@@ -218,5 +219,12 @@ def test_kernels_are_single_operators_of_tflite_too(spec: BlockSpec, expected: l
 
 
 def test_tflite_has_no_channels_in_groups(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="takes images and rows, not 1x2x4x6x10"):
+    with pytest.raises(BadInputError, match="takes images, rows and numbers, not 1x2x4x6x10"):
         exporter_for("litert").export_block(BlockSpec("transpose", (IMAGE,), 8, groups=2), tmp_path)
+
+
+def test_quotients_stay_within_what_fp16_can_say(tmp_path: Path) -> None:
+    """Of so many quotients of normal numbers one is beyond 65,504."""
+    exporter = exporter_for("onnx", "fp16").calibrated_on(drawn_calibration())
+    spec = BlockSpec("div", ((1, 64, 80, 80),) * 2, 64)
+    assert exporter.export_block(replace(spec, dtype="fp16"), tmp_path).path.exists()

@@ -99,7 +99,8 @@ def test_one_row_and_one_column_are_no_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "channels", "crowded"), [(32, 8, False), (32, 9, True), (32, 128, True), (33, 128, False)]
+    ("side", "channels", "crowded"),
+    [(32, 8, False), (32, 9, True), (32, 128, True), (33, 128, False), (2, 1024, False)],
 )
 def test_rows_that_lie_a_cache_apart_crowd_each_other(side: int, channels: int, crowded: bool) -> None:
     """A row of 32 x 32 pixels is as long as a way of the cache, which has eight of them."""

@@ -100,6 +100,13 @@ def test_other_kernels(told: OperatorCost, kernel: BlockSpec) -> None:
 BASE = convolution(BlockSpec("conv_bn", ((1, 8, 9, 12),), 16, 3, 1, 1))
 
 
+def test_a_split_is_all_of_its_parts() -> None:
+    told = operator(
+        "s", 1.0, "Split", inputs=(tensor(1, 6, 4, 4),), outputs=(tensor(1, 3, 4, 4),) * 2, attributes={"axis": "1"}
+    )
+    assert kernel_of(told) == BlockSpec("concat", ((1, 3, 4, 4), (1, 3, 4, 4)), 6)
+
+
 def with_attributes(base: OperatorCost = BASE, **attributes: str) -> OperatorCost:
     return replace(base, attributes={**base.attributes, **attributes})
 

@@ -1,7 +1,11 @@
 """Kernel predictors: what every kernel of a type takes on one device, told by models that were trained on a dataset.
 
 A predictor answers for kernels like those that it was trained on, and refuses all others: it never says 0 for what it
-does not know. History of the schema: 1, the first.
+does not know.
+
+History of the schema:
+2: works of convolutions are other amounts, so that prices mean something else.
+1: the first.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from searcher.documents import Document
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernels import kernel_type
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class PredictorFile:
             raise ValueError("the latencies of a call and of a sentinel are positive")
 
 
-PREDICTOR_DOCUMENT = Document(PredictorFile, "kernel predictor", SCHEMA_VERSION)
+PREDICTOR_DOCUMENT = Document(
+    PredictorFile, "kernel predictor", SCHEMA_VERSION, "searcher predictor train makes another of the dataset"
+)
 
 
 @dataclass(frozen=True)

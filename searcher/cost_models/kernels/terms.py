@@ -150,6 +150,8 @@ def _rows(layer: Convolution) -> Mapping[str, int]:
 
 def _is_crowded(depth: int, columns: int) -> bool:
     """Tell whether vectors of all rows of a strip do not fit the nearest cache: they fall into few of its sets."""
+    if columns < _VECTOR:
+        return False
     way = _CACHE_SETS * _VECTOR
     _, depth_strip = strips(depth, columns)
     return min(depth, depth_strip) > _CACHE_WAYS * min(_CACHE_SETS, way // math.gcd(way, columns))
