@@ -187,6 +187,7 @@ def test_a_search_on_cifar10_with_published_weights(data_file: Callable[[str], P
     assert document["settings"]["reference_accuracy_pct"] == pytest.approx(91.64, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same_architectures(reference: Path, profiled: Path, tmp_path: Path) -> None:
     sizes = (*scored(2), "--population", "4", "--generations", "1", "--seed", "3")
     found = []

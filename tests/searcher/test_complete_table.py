@@ -288,4 +288,4 @@ def test_the_command_completes_a_table(searcher: Run, predictor: Path, lacking: 
     assert searcher("lut", "validate", out).status == 0
     assert_one_sentence(searcher(*asked[:-1], lacking, "--overwrite"), 2, "would replace the input")
     other = searcher("lut", "complete", "--predictor", lacking, "--out", tmp_path / "x.json")
-    assert_one_sentence(other, 2, "no valid kernel predictor")
+    assert_one_sentence(other, 2, "lacking.json is no kernel predictor")

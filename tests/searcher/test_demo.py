@@ -135,6 +135,7 @@ def test_a_demo_leaves_its_files_and_a_failed_one_nothing_of_an_earlier(cache: P
     assert names(tmp_path) == ["table.json.journal.jsonl.partial"]
 
 
+@pytest.mark.slow
 def test_without_a_winner_the_files_are_written_and_the_status_is_1(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

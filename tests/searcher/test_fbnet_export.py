@@ -85,6 +85,7 @@ def test_onnx_blocks_compute_no_shapes(tmp_path: Path) -> None:
     assert names.count("Transpose") == 1
 
 
+@pytest.mark.slow
 def test_a_network_computes_in_both_runtimes_what_it_does_in_torch(tflite: Exporter, tmp_path: Path) -> None:
     architecture = TINY.parse(CHAIN)
     image = np.random.default_rng(0).standard_normal(TINY.image_shape).astype(np.float32)

@@ -92,7 +92,7 @@ def test_what_cannot_be_promised_is_one_sentence(searcher: Run, files: dict[str,
     two = asked("--lut", files["lacking"], "--latencies", files["latencies"])
     assert_one_sentence(two, 2, "prices come from one file")
     assert_one_sentence(asked(), 2, "prices come from one file")
-    assert_one_sentence(asked("--predictor", files["lacking"]), 2, "no valid kernel predictor")
+    assert_one_sentence(asked("--predictor", files["lacking"]), 2, "lacking.json is no kernel predictor")
     assert not Path("none.json").exists()
 
 
