@@ -17,16 +17,14 @@ import numpy as np
 from scipy.stats import qmc
 
 from searcher.errors import BadInputError
-from searcher.spaces.block import BlockSpec, Shape
+from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernel_domain import Domain, Limits, Range, domain_of
 from searcher.spaces.kernels import (
-    REPEATED_NUMBER,
-    REPEATED_PIXEL,
-    REPEATED_PLANE,
     kernel_features,
     kernel_type,
     output_size,
     repeated,
+    repeated_shapes,
 )
 from searcher.spaces.kernels_inside import kernels_inside
 from searcher.spaces.space import SearchSpace
@@ -226,12 +224,7 @@ def _kernel_at(of_type: str, domain: Domain, point: Mapping[str, float]) -> Bloc
 def _with_inputs(spec: BlockSpec, inputs: int, way: str | None) -> BlockSpec:
     """Return a kernel of one input as one of several; the second is as large, or repeated in a way."""
     (shape,) = spec.input_shapes
-    batch, channels, height, width = shape
-    seconds: dict[str | None, Shape] = {
-        REPEATED_PIXEL: (batch, channels, 1, 1),
-        REPEATED_PLANE: (batch, 1, height, width),
-        REPEATED_NUMBER: (1, 1, 1, 1),
-    }
+    seconds = repeated_shapes(shape)
     if way in seconds:
         return replace(spec, input_shapes=(shape, seconds[way]))
     return replace(spec, input_shapes=(shape,) * inputs)

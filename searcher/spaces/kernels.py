@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from searcher.errors import BadInputError
-from searcher.spaces.block import ACTIVATIONS, PAIRWISE, BlockSpec
+from searcher.spaces.block import ACTIVATIONS, PAIRWISE, BlockSpec, Shape
 from searcher.spaces.counts import block_macs, block_parameters, convolutions
 
 POINTWISE, CONVOLUTION, DEPTHWISE, GROUPED = "pointwise", "convolution", "depthwise", "grouped"
@@ -41,18 +41,23 @@ def kernel_type(spec: BlockSpec) -> str:
     return DEPTHWISE if spec.groups == spec.input_shapes[0][1] == spec.output_channels else GROUPED
 
 
+def repeated_shapes(shape: Shape) -> dict[str, Shape]:
+    """Return the shape of a second input that is repeated to that of the first, by how; whatever the sizes are."""
+    batch, channels, height, width = shape
+    return {
+        REPEATED_PIXEL: (batch, channels, 1, 1),
+        REPEATED_PLANE: (batch, 1, height, width),
+        REPEATED_NUMBER: (1, 1, 1, 1),
+    }
+
+
 def repeated(spec: BlockSpec) -> str | None:
     """Return how the second of two inputs is repeated, REPEATED_PIXEL and so on; None where it is not."""
     if spec.operation not in PAIRWISE or len(set(spec.input_shapes)) == 1:
         return None
-    (batch, channels, height, width), second = spec.input_shapes[0], spec.input_shapes[-1]
-    ways = {
-        (batch, channels, 1, 1): REPEATED_PIXEL,
-        (batch, 1, height, width): REPEATED_PLANE,
-        # Whatever the first one's sizes are.
-        (1, 1, 1, 1): REPEATED_NUMBER,
-    }
-    return ways.get(second, REPEATED_OTHERWISE)
+    # Of ways that are the same the last one counts: a single number is a number.
+    ways = {shape: way for way, shape in repeated_shapes(spec.input_shapes[0]).items()}
+    return ways.get(spec.input_shapes[-1], REPEATED_OTHERWISE)
 
 
 def loops_of_number(shape: tuple[int, ...], rank: int) -> int:

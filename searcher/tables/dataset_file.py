@@ -12,9 +12,7 @@ from profiler_agent.records import TableKey
 from searcher.errors import BadInputError
 from searcher.spaces.block import BlockSpec
 from searcher.tables.dataset import COLUMNS, KernelRow, flat_rows, row_of
-from searcher.tables.flat_rows import is_parquet, pyarrow, write_rows
-
-SUFFIXES = (".csv", ".parquet")
+from searcher.tables.flat_rows import SUFFIXES, is_parquet, pyarrow, write_rows
 
 
 def require_dataset_name(path: Path) -> None:

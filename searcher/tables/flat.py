@@ -15,7 +15,7 @@ from typing import Any
 
 from profiler_agent.records import TableKey
 from searcher.errors import BadInputError
-from searcher.tables.flat_rows import write_rows
+from searcher.tables.flat_rows import SUFFIXES, write_rows
 from searcher.tables.lookup_table import Entry, LookupTable
 
 _KEY_COLUMNS = tuple(field.name for field in dataclasses.fields(TableKey))
@@ -65,7 +65,7 @@ def export_table(table: LookupTable, out: Path) -> None:
     Raises:
         BadInputError: the suffix is another, pyarrow is not there for Parquet, or the file cannot be written.
     """
-    if out.suffix.lower() not in (".csv", ".parquet"):
+    if out.suffix.lower() not in SUFFIXES:
         raise BadInputError(f"--out takes FILE.csv or FILE.parquet, not {out}")
     try:
         write_rows(COLUMNS, table_rows(table), out)

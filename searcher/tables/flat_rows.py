@@ -13,6 +13,8 @@ from typing import Any
 from searcher.artifacts import replacing, write_text
 from searcher.errors import BadInputError
 
+SUFFIXES = (".csv", ".parquet")
+
 
 def is_parquet(path: Path) -> bool:
     """Tell a file of Parquet by its suffix."""

@@ -21,8 +21,9 @@ from searcher.errors import BadInputError
 from searcher.spaces.block_key import block_of_key
 from searcher.spaces.kernels import kernel_type
 from searcher.tables.dataset import KernelRow
-from searcher.tables.dataset_file import SUFFIXES, read_dataset
+from searcher.tables.dataset_file import read_dataset
 from searcher.tables.dataset_groups import groups_of
+from searcher.tables.flat_rows import SUFFIXES
 from searcher.tables.lookup_table import KeyMismatchError, key_differences
 from searcher.workflows.progress import Progress, Work
 

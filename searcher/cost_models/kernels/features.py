@@ -53,7 +53,8 @@ def logarithms(spec: BlockSpec, activations: Sequence[str]) -> dict[str, float]:
     found["moved"] = found["read"] + found["written"]
     told = {name: math.log(max(found[name], 1.0)) for name in _LOGARITHMS}
     told["sum"] = found["sum"]
-    told |= {f"repeated_{way}": float(repeated(spec) == way) for way in _WAYS}
+    repeats = repeated(spec)
+    told |= {f"repeated_{way}": float(repeats == way) for way in _WAYS}
     return told | {ACTIVATED + name: float(spec.activation == name) for name in activations}
 
 

@@ -50,7 +50,7 @@ def terms(spec: BlockSpec) -> dict[str, float]:
     sizes = kernel_features(spec)
     work: Counter[str] = Counter(constant=1, read=int(sizes["read"]), written=int(sizes["written"]))
     for layer in convolutions(spec):
-        work.update(_rows(layer) if layer.out_channels == layer.groups else _product(layer))
+        work.update(_product(layer))
     if spec.operation in _POOLS:
         work.update(_pool(spec, sizes))
     elif not convolutions(spec):
@@ -79,26 +79,29 @@ def _product(layer: Convolution) -> Mapping[str, int]:
     height, width = layer.output_size(layer.height), layer.output_size(layer.width)
     rows, depth = layer.out_channels // layer.groups, layer.in_channels // layer.groups * layer.kernel**2
     columns = height * width
-    work = Counter(groups=1)
-    if columns == 1:
-        work.update(dots=rows, dotted=rows * depth)
+    gathered = _is_gathered(layer)
+    if rows == 1:
+        work = _row(depth, columns, gathered)
+    elif columns == 1:
+        work = Counter(groups=1, dots=rows, dotted=rows * depth)
     else:
-        work.update(_blocks(rows, depth, columns))
-    if _is_gathered(layer):
+        work = _blocks(rows, depth, columns)
+    if gathered:
         channels = layer.in_channels // layer.groups
         work.update({name: channels * amount for name, amount in _gathered(layer).items()})
         if rows > columns:
             work["expanded"] = depth * columns
-    elif columns > 1:
+    elif min(rows, columns) > 1:
         work["crowded"] = _is_crowded(depth, columns) * depth * _divided_up(columns, _VECTOR)
     return {name: amount * layer.groups for name, amount in work.items()}
 
 
-def _blocks(rows: int, depth: int, columns: int) -> Mapping[str, int]:
-    """Return the work of one product of matrices."""
+def _blocks(rows: int, depth: int, columns: int) -> Counter[str]:
+    """Return the work of one product of several rows and columns."""
     column_strip, depth_strip = strips(depth, columns)
     column_strips, depth_strips = _divided_up(columns, column_strip), _divided_up(depth, depth_strip)
-    work = Counter[str](
+    work = Counter(
+        groups=1,
         packed=depth * columns,
         accumulated=rows * columns * depth_strips,
         weights=rows * depth * column_strips,
@@ -131,21 +134,18 @@ def _vectors(columns: int, column_strip: int) -> tuple[int, int]:
     return pairs, singles
 
 
-def _rows(layer: Convolution) -> Mapping[str, int]:
-    """Return the work of a convolution whose every output channel has inputs of its own: products of one row."""
-    channels = layer.in_channels // layer.groups
-    depth, columns = channels * layer.kernel**2, layer.output_size(layer.height) * layer.output_size(layer.width)
+def _row(depth: int, columns: int, gathered: bool) -> Counter[str]:
+    """Return the work of one product of one row, as where an output channel has inputs of its own."""
     work = Counter(
         channels=1,
         passes=_divided_up(depth, _DEPTH_OF_PASS) * _padded(columns, _VECTOR // 2),
         multiplied=depth * _padded(columns, _VECTOR),
     )
-    if _is_gathered(layer):
+    if gathered:
         column_strip, _ = strips(depth, columns)
         work["strips"] = _divided_up(columns, column_strip)
         work["strip_rows"] = work["strips"] * depth
-        work.update({name: channels * amount for name, amount in _gathered(layer).items()})
-    return {name: amount * layer.groups for name, amount in work.items()}
+    return work
 
 
 def _is_crowded(depth: int, columns: int) -> bool:

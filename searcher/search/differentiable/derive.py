@@ -53,7 +53,7 @@ def likeliest(space: SearchSpace, logits: Tensor, count: int) -> tuple[Architect
     if not bool(logits.isfinite().all()):
         raise SearcherError("the structure has logits that are not finite: lower the structure's learning rate")
     log_probabilities = torch.log_softmax(logits.detach().double(), dim=-1).tolist()
-    parts = _nodes(log_probabilities) if isinstance(space, DartsSpace) else _positions(log_probabilities)
+    parts = _nodes(log_probabilities, count) if isinstance(space, DartsSpace) else _positions(log_probabilities)
     found = tuple(itertools.islice(_connected(space, len(log_probabilities), parts), count))
     if not found:
         raise SearcherError(f"no architecture of the space {space.name} is connected")
@@ -82,10 +82,15 @@ def _positions(log_probabilities: list[list[float]]) -> list[list[_Option]]:
     ]
 
 
-def _nodes(log_probabilities: list[list[float]]) -> list[list[_Option]]:
-    """Return for each node of both cells which two edges it may keep, with which operations."""
+def _nodes(log_probabilities: list[list[float]], count: int) -> list[list[_Option]]:
+    """Return for each node of both cells which two edges it may keep, with which operations.
+
+    All such architectures are connected, so that the first `count` of them hold none but the `count` likeliest
+    operations of an edge.
+    """
     none = darts_cell.OPERATIONS.index(darts_cell.NONE)
-    kept = [choice for choice in range(len(darts_cell.OPERATIONS)) if choice != none]
+    choices = [choice for choice in range(len(darts_cell.OPERATIONS)) if choice != none]
+    kept = [heapq.nlargest(count, choices, key=row.__getitem__) for row in log_probabilities]
     nodes = []
     for first in range(0, len(log_probabilities), len(darts_cell.EDGES)):
         for places in darts_cell.NODE_EDGES:
@@ -96,7 +101,7 @@ def _nodes(log_probabilities: list[list[float]]) -> list[list[_Option]]:
                         log_probabilities[one][left] + log_probabilities[other][right], ((one, left), (other, right))
                     )
                     for one, other in pairs
-                    for left, right in itertools.product(kept, kept)
+                    for left, right in itertools.product(kept[one], kept[other])
                 ]
             )
     return nodes
