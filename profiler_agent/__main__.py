@@ -13,10 +13,9 @@ import io  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
-from types import FrameType  # noqa: E402
-from typing import Callable, Optional, Sequence, Union  # noqa: E402
+from typing import Optional, Sequence  # noqa: E402
 
-from profiler_agent import __version__  # noqa: E402
+from profiler_agent import __version__, interrupts  # noqa: E402
 from profiler_agent.commands import compare, doctor, info, job, measure, ops  # noqa: E402
 from profiler_agent.errors import AgentError  # noqa: E402
 
@@ -34,8 +33,8 @@ _COMMANDS = (
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the command and end the process with its exit status."""
     try:
-        # A device that hangs up must end the worker too; only an exception runs the clean-up.
-        _on_interrupts(_interrupt)
+        # A device that hangs up must end the worker too.
+        interrupts.raise_on_interrupts()
         if sys.stdout is None:  # closed by whoever started the agent
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
         for stream in (sys.stdout, sys.stderr):
@@ -45,16 +44,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     # Nothing is left to clean up, and nobody to catch an exception.
-    _on_interrupts(signal.SIG_DFL)
+    interrupts.end_on_interrupts()
     sys.exit(status)
 
 
 def _status(arguments: Optional[Sequence[str]]) -> int:
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.command(options)
-        sys.stdout.flush()
-        return status
+        return _run(options)
     except AgentError as e:
         if options.verbose:
             traceback.print_exc()
@@ -75,18 +72,19 @@ def _status(arguments: Optional[Sequence[str]]) -> int:
         return 1
 
 
+def _run(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+        return status
+    except Exception:
+        interrupts.check()  # an interrupted import may fail with any exception
+        raise
+
+
 def _drop_output() -> None:
     """Send what is still buffered nowhere: the interpreter would complain again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _on_interrupts(handler: Union[Callable[[int, Optional[FrameType]], None], signal.Handlers]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, Optional, TypeVar
+from typing import IO, Callable, Dict, Generator, Iterator, Optional, TypeVar
 
+from profiler_agent import interrupts
 from profiler_agent.errors import AgentError, RecordError
 from profiler_agent.inspection import Finding, InspectionOrder, format_inspection, parse_finding
 from profiler_agent.orders import Reply, WorkOrder, format_order, parse_reply
@@ -41,8 +43,9 @@ def launch_worker(order: WorkOrder) -> Iterator[Reply]:
         WorkerCrash: it ended with an error, whose message carries the end of its standard error, or was silent for
             longer than the settings allow.
     """
-    for line in _conversation(RUN_WORKER, format_order(order), order.settings.timeout_s):
-        yield _parsed(parse_reply, line)
+    with closing(_conversation(RUN_WORKER, format_order(order), order.settings.timeout_s)) as lines:
+        for line in lines:
+            yield _parsed(parse_reply, line)
 
 
 def launch_inspection(order: InspectionOrder) -> Finding:
@@ -51,15 +54,16 @@ def launch_inspection(order: InspectionOrder) -> Finding:
     Raises:
         WorkerCrash: as in `launch_worker`, or it gave no answer.
     """
-    lines = _conversation(RUN_INSPECTOR, format_inspection(order), order.settings.timeout_s)
-    findings = [_parsed(parse_finding, line) for line in lines]
+    with closing(_conversation(RUN_INSPECTOR, format_inspection(order), order.settings.timeout_s)) as lines:
+        findings = [_parsed(parse_finding, line) for line in lines]
     if len(findings) != 1:
         raise WorkerCrash(f"the worker gave {len(findings)} answers, not one")
     return findings[0]
 
 
-def _conversation(program: str, order: str, timeout_s: float) -> Iterator[str]:
+def _conversation(program: str, order: str, timeout_s: float) -> Generator[str, None, None]:
     """Start a process, send it one line, and yield its lines; end it when the caller stops listening."""
+    interrupts.check()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", program],
@@ -119,6 +123,7 @@ def _lines(output: IO[str], timeout_s: float) -> Iterator[str]:
 
     threading.Thread(target=read, daemon=True).start()
     while True:
+        interrupts.check()
         try:
             line = received.get(timeout=timeout_s)
         except queue.Empty:

@@ -33,16 +33,19 @@ def probe(settings: Settings, launch: Launch = launch_worker, blocks: Tuple[JobB
     refusals = []
     specimens = blocks if settings.asked_provider is not None else ()
     for identifier in resolve_runtime(settings.runtime):
+        ready: Optional[Ready] = None
         try:
             for reply in launch(WorkOrder(identifier, settings, specimens, task=PROBE)):
                 if isinstance(reply, Ready):
-                    return reply
+                    ready = reply
                 if isinstance(reply, BlockFailed) and reply.code == BAD_ORDER:
                     raise BadInputError(reply.sentence)
                 if isinstance(reply, BlockFailed):
                     refusals.append(reply.sentence)
         except WorkerCrash as e:
             refusals.append(f"{identifier}: {e}")
+        if ready is not None:
+            return ready
     raise AgentError("; ".join(refusals) or "the runtime gave no answer")
 
 

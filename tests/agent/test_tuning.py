@@ -41,12 +41,11 @@ ENGAGED = {
 }
 # An agent as the command runs it, but for the measuring: it tunes, says so, and sleeps.
 AGENT = """
-import signal, sys, time
+import sys, time
 from pathlib import Path
-from profiler_agent.__main__ import _interrupt
+from profiler_agent.interrupts import raise_on_interrupts
 from profiler_agent.tuning import tuned
-signal.signal(signal.SIGTERM, _interrupt)
-signal.signal(signal.SIGINT, _interrupt)
+raise_on_interrupts()
 with tuned(True, print, Path(sys.argv[1])) as done:
     print(done.text, flush=True)
     time.sleep(60)
