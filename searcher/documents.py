@@ -38,6 +38,7 @@ class Document(Generic[Content]):
             advice: what to do with a document of another version; None where nothing can be done.
         """
         self._adapter: TypeAdapter[Content] = TypeAdapter(content)
+        self._fields = _required_fields(content)
         self.title = title
         self._schema_version = schema_version
         self._advice = "" if advice is None else f": {advice}"
@@ -102,6 +103,10 @@ class Document(Generic[Content]):
         version = plain.get("schema_version")
         if version is None:
             raise BadInputError(f"{path} is no {self.title}: it has no schema version")
+        lacking = [name for name in self._fields if name not in plain]
+        # Another version lacks a few fields, another kind of document most.
+        if 2 * len(lacking) > len(self._fields):
+            raise BadInputError(f"{path} is no {self.title}: it has no {lacking[0]}")
         if version != self._schema_version:
             raise BadInputError(
                 f"{path} is no {self.title} that this version reads: its schema version is "
@@ -144,6 +149,17 @@ def field_names_in(path: Path) -> frozenset[str]:
         return field_names(path.read_bytes())
     except OSError:
         return frozenset()
+
+
+def _required_fields(content: type) -> list[str]:
+    """Return the names of the fields that every document has, beside its schema version."""
+    return [
+        field.name
+        for field in dataclasses.fields(content)
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name != "schema_version"
+    ]
 
 
 def _written(plain: dict[str, Any]) -> str:

@@ -57,10 +57,13 @@ def test_a_card_that_does_not_fit_or_is_missing_is_told(searcher: Run, dataset: 
     write_dataset(read_dataset(dataset)[:5], dataset)
     assert "d.csv has changed since the card was written" in searcher("dataset", "show", dataset).out
     assert json.loads(searcher("dataset", "show", dataset, "--json").out)["card_fits"] is False
+    earlier = json.loads(card_path(dataset).read_text()) | {"schema_version": 1}
     card_path(dataset).unlink()
     assert "there is no card d.csv.card.json beside it" in searcher("dataset", "show", dataset).out
-    card_path(dataset).write_text('{"schema_version": 1}')
+    card_path(dataset).write_text(json.dumps(earlier))
     assert_one_sentence(searcher("dataset", "show", dataset), 2, "its schema version is '1', not 2: move it away")
+    card_path(dataset).write_text('{"schema_version": 2}')
+    assert_one_sentence(searcher("dataset", "show", dataset), 2, "is no data card: it has no file")
 
 
 def test_a_split_parts_no_near_duplicates(searcher: Run, dataset: Path) -> None:

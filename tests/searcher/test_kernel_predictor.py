@@ -245,6 +245,14 @@ def test_corrupted_files_are_refused(
     assert part in str(refused.value)
 
 
+def test_a_table_is_no_predictor_whatever_its_version(tmp_path: Path) -> None:
+    for version in (1, 2):
+        path = tmp_path / "t.json"
+        path.write_text(json.dumps({"schema_version": version, "created": "", "key": {}, "space": "s", "entries": []}))
+        with pytest.raises(BadInputError, match=r"t\.json is no .*predictor.*: it has no dataset"):
+            KernelPredictor.load(path)
+
+
 def test_a_tree_that_leads_back_is_refused(file: PredictorFile, tmp_path: Path) -> None:
     plain = json.loads(PREDICTOR_DOCUMENT.text(file_of({"relu": with_a_stump(file.kernels["relu"])}, {}, [])))
     plain["kernels"]["relu"]["trees"]["trees"][0]["left"][0] = 0
