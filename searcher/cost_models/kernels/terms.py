@@ -34,6 +34,11 @@ _CACHE_SETS, _CACHE_WAYS = 64, 8
 _CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
 # Each step of a sum waits for the one before. Sums up to about these lengths are begun while the last one is worked on.
 _OVERLAPPING = (128, 512)
+# Copies of as many numbers take about as long as shorter ones: 128, 256 and 512 bytes, the powers of two at which a C
+# library's copying goes on to more loads, and at last to a loop.
+_STRAIGHT_COPIES = (32, 64, 128)
+# Numbers that one load of a register for integers takes.
+_WORD = 2
 _POOLS = ("max_pool", "avg_pool")
 MINOR = ("crowded",)
 """Work that is no reason to refuse a kernel where none like it was met: it only makes other work slower."""
@@ -53,6 +58,8 @@ def terms(spec: BlockSpec) -> dict[str, float]:
         work.update(_product(layer))
     if spec.operation in _POOLS:
         work.update(_pool(spec, sizes))
+    elif spec.operation == "transpose":
+        work.update(_moved(sizes))
     elif not convolutions(spec):
         work.update(_plain(spec, sizes))
     work.update(_beyond_caches(sizes))
@@ -230,6 +237,15 @@ def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
     if spec.operation == "global_avg_pool":
         work |= {f"sums_beyond_{length}": channels * max(0, positions - length) for length in _OVERLAPPING}
     return {**work, **_repeating(spec, sizes)}
+
+
+def _moved(sizes: Mapping[str, float]) -> Mapping[str, int]:
+    """Return the work of putting channels into another order: one copy for each, but a number's or two's by code apart."""
+    channels, positions = int(sizes["channels"]), int(sizes["height"] * sizes["width"])
+    if positions <= _WORD:
+        return {f"moved_by_{positions}": channels}
+    longer = {f"copies_beyond_{length}": channels * (positions > length) for length in _STRAIGHT_COPIES}
+    return {"copies": channels, **longer, "copied": channels * max(0, positions - _STRAIGHT_COPIES[-1])}
 
 
 def _repeating(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
