@@ -189,7 +189,7 @@ def main() -> None:
     text = "the most processes that measure a fresh one: what judges is to be sure"
     parser.add_argument("--fresh-rounds", type=int, default=9, help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the dataset and the training")
-    parser.add_argument("--fresh-seed", type=int, default=2025, help="of what is judged by")
+    parser.add_argument("--fresh-seed", type=int, default=2026, help="of what is judged by")
     parser.add_argument(
         "--out", type=Path, help="folder for the dataset and the predictor; a dataset there is gone on with"
     )

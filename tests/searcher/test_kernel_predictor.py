@@ -219,7 +219,7 @@ def _set(place: str, value: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (_set("schema_version", 1), "schema version is '1', not 2: searcher predictor train makes another"),
+        (_set("schema_version", 2), "schema version is '2', not 3: searcher predictor train makes another"),
         (_set("call_ms", float("nan")), "not JSON"),
         (_set("call_ms", -1.0), "are positive"),
         (_set("kernels", {}), "one type of kernel at least"),

@@ -152,6 +152,28 @@ def test_an_operand_that_is_repeated_has_loops_of_its_own(
     assert not {"loops", "loop_ends"} & alike.keys()
 
 
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        ((1, 1), {"moved": 12}),
+        ((2, 1), {"moved": 12}),
+        ((3, 1), {"copies": 12, "copies_beyond_32": 0, "copies_beyond_64": 0, "copies_beyond_128": 0, "copied": 0}),
+        ((8, 4), {"copies": 12, "copies_beyond_32": 0, "copies_beyond_64": 0, "copies_beyond_128": 0, "copied": 0}),
+        ((9, 9), {"copies": 12, "copies_beyond_32": 12, "copies_beyond_64": 12, "copies_beyond_128": 0, "copied": 0}),
+        (
+            (20, 20),
+            {
+                **{"copies": 12, "copies_beyond_32": 12, "copies_beyond_64": 12, "copies_beyond_128": 12},
+                "copied": 12 * (400 - 128),
+            },
+        ),
+    ],
+)
+def test_a_transposition_copies_its_channels(side: tuple[int, int], expected: dict[str, int]) -> None:
+    found = terms(BlockSpec("transpose", ((1, 12, *side),), 12, groups=3))
+    assert {name: found[name] for name in found if name.startswith(("mov", "cop")) and "moved_" not in name} == expected
+
+
 def test_what_outgrows_caches_costs_extra_for_the_rest() -> None:
     small, large = (terms(BlockSpec("relu", ((1, 64, side, side),), 64)) for side in (32, 64))
     assert (small["read_beyond_256k"], large["read_beyond_256k"]) == (0, 64 * 64**2 - 2**16)

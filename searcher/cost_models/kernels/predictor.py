@@ -22,7 +22,7 @@ from searcher.documents import Document
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.kernels import kernel_type
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ _STRIP = 128
 _DEPTH_OF_PASS = 4
 # Of the nearest cache, whose lines are as long as a vector: 32 KiB.
 _CACHE_SETS, _CACHE_WAYS = 64, 8
-# In numbers of 4 bytes: 256 KiB, 1 MiB, 4 MiB and 16 MiB, about where a core's own caches and the shared ones end.
-_CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "16m": 2**22}
+# In numbers of 4 bytes: 256 KiB to 16 MiB, about where a core's own caches and the shared ones end.
+_CACHES = {"256k": 2**16, "1m": 2**18, "4m": 2**20, "8m": 2**21, "16m": 2**22}
 # Each step of a sum waits for the one before. Sums up to about these lengths are begun while the last one is worked on.
 _OVERLAPPING = (128, 512)
 # Copies of as many numbers take about as long as shorter ones: 128, 256 and 512 bytes, the powers of two at which a C
@@ -240,10 +240,10 @@ def _plain(spec: BlockSpec, sizes: Mapping[str, float]) -> Mapping[str, int]:
 
 
 def _moved(sizes: Mapping[str, float]) -> Mapping[str, int]:
-    """Return the work of putting channels into another order: one copy for each, but a number's or two's by code apart."""
+    """Return the work of putting channels into another order: a copy for each, unless a register holds a whole one."""
     channels, positions = int(sizes["channels"]), int(sizes["height"] * sizes["width"])
     if positions <= _WORD:
-        return {f"moved_by_{positions}": channels}
+        return {"moved": channels}
     longer = {f"copies_beyond_{length}": channels * (positions > length) for length in _STRAIGHT_COPIES}
     return {"copies": channels, **longer, "copied": channels * max(0, positions - _STRAIGHT_COPIES[-1])}
 
