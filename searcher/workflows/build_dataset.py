@@ -33,6 +33,7 @@ from searcher.tables.dataset_file import require_dataset_name
 from searcher.tables.lookup_table import key_differences
 from searcher.workflows.dataset_rows import TOO_MANY_IN_VAIN, rows_of_job
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
+from searcher.workflows.export_kernels import export_kernels
 from searcher.workflows.measure_networks import run_models
 from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.progress import Progress, Work
@@ -41,7 +42,7 @@ DEFAULT_POINTS = 300
 # What a crash may cost: the kernels of one job. More in one job would take its call and its sentinel further apart.
 _KERNELS_A_JOB = 40
 _LEAST_JOB_S = 1.0
-_DRAWING, _EXPORTING, _MEASURING = "draw kernels", "export kernels", "measure kernels"
+_DRAWING, _MEASURING = "draw kernels", "measure kernels"
 
 
 @dataclass(frozen=True)
@@ -214,16 +215,14 @@ class _Campaign:
         device = self.request.device
         # Drawn kernels are measured once: a cache would only grow.
         with tempfile.TemporaryDirectory() as folder:
-            models = []
-            for done, one in enumerate((CALL_OVERHEAD, *(one.spec for one in chosen)), start=1):
-                models.append(exporter.export_block(one, Path(folder)))
-                yield Progress(_EXPORTING, done, len(chosen) + 1)
+            exported = yield from export_kernels([one.spec for one in chosen], exporter, Path(folder))
             left_s = self.left_s()
             # Exporting may have taken the rest: what was begun in time is measured, in one round.
             job_s = None if left_s is None else max(left_s, _LEAST_JOB_S)
             settings = replace(self.settings, sentinel_ns=_sentinel_ns(self.store.measured(key)))
-            result = yield from run_models(models, device, settings, key, self.connect, job_s, _MEASURING)
-        rows = rows_of_job(result, models, chosen, drawing_round)
+            result = yield from run_models(exported.models, device, settings, key, self.connect, job_s, _MEASURING)
+        result = exported.told_with(result)
+        rows = rows_of_job(result, exported.models, chosen, drawing_round)
         self.store.note_job(result, device.name, exporter)
         if rows or self.store.rows:
             self.store.join(rows)

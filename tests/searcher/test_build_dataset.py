@@ -13,40 +13,22 @@ import pytest
 
 from profiler_agent.records import parse_job
 from searcher.cli import show
-from searcher.devices.answers import MeasurementFailedError
-from searcher.devices.device import Device
 from searcher.devices.transport import TransportError
 from searcher.errors import BadInputError
 from searcher.reports.datasets import card_remarks
 from searcher.spaces.block import CALL_OVERHEAD
-from searcher.spaces.block_key import block_of_key
-from searcher.spaces.kernel_domain import Limits
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.dataset import ENDS, RANDOM, SPACE
-from searcher.tables.dataset_card import CARD_DOCUMENT, DatasetCard, card_path
+from searcher.tables.dataset_card import CARD_DOCUMENT, card_path
 from searcher.tables.dataset_file import read_dataset
 from searcher.tables.journal import JournalInUseError
 from searcher.tables.lookup_table import KeyMismatchError
-from searcher.workflows.build_dataset import DatasetRequest, build_dataset
+from searcher.workflows.build_dataset import build_dataset
 from searcher.workflows.dataset_store import opened
 from tests.fakes import FakeTransport, Program
 from tests.searcher.builders import KEY, QUICK, agent_program
+from tests.searcher.dataset_builds import build, known_ms, request
 from tests.searcher.kernel_rows import CALL_MS, roofline_ms
-
-SMALL = Limits().scaled(0.002)
-
-
-def known_ms(name: str) -> float:
-    return CALL_MS if name == CALL_OVERHEAD.key else roofline_ms(block_of_key(name))
-
-
-def request(path: Path, **changes: object) -> DatasetRequest:
-    return replace(DatasetRequest(path, Device(), [QUICK], ("relu",), 10, limits=SMALL), **changes)  # type: ignore[arg-type]
-
-
-def build(wanted: DatasetRequest, program: Program | None = None) -> DatasetCard:
-    device = FakeTransport(program or agent_program(known_ms))
-    return show.run(build_dataset(wanted, lambda _device: device))
 
 
 def test_rows_and_card_tell_what_was_measured(tmp_path: Path) -> None:
@@ -249,78 +231,6 @@ def test_kernels_of_int8_are_files_of_that(tmp_path: Path) -> None:
     assert (card.conditions[0].calibration or "").startswith("normal numbers away from 0")
     # Every kernel is a file of its own.
     assert len({one.model_sha256 for one in rows}) == len(rows)
-
-
-class FailingDevice:
-    """A device that cannot compute some of what it is asked to."""
-
-    def __init__(self, fails: Callable[[str], bool]) -> None:
-        self.fails = fails
-        self.programs: dict[str, Program] = {}
-
-    def __call__(self, arguments: Sequence[str], standard_input: bytes) -> Iterable[str]:
-        if arguments[4] == "start":
-            names = frozenset(block.block_id for block in parse_job(standard_input.decode()).blocks)
-            self.programs[arguments[5]] = agent_program(known_ms, failing=frozenset(filter(self.fails, names)))
-        return self.programs[arguments[5]](arguments, standard_input)
-
-
-def test_a_kernel_that_cannot_be_measured_is_told_and_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "d.csv"
-    broken: list[str] = []
-
-    def fails(name: str) -> bool:
-        if name.startswith("relu") and len(broken) < 2:
-            broken.append(name)
-        return name in broken
-
-    card = build(request(path), FailingDevice(fails))
-    rows = read_dataset(path)
-    assert len(rows) == 10
-    assert card.conditions[0].failures == dict.fromkeys(broken, "it crashed")
-    assert not {one.spec.key for one in rows} & set(broken)
-
-
-def test_a_kernel_that_cannot_be_measured_by_itself_is_replaced_too(tmp_path: Path) -> None:
-    path = tmp_path / "d.csv"
-    asked: dict[str, None] = {}
-
-    def fails(name: str) -> bool:
-        if name != CALL_OVERHEAD.key:
-            asked.setdefault(name)
-        # One of the second round's two kernels, then the only one of the third and of the one in its place.
-        return list(asked).index(name) in (8, 10, 11) if name in asked else False
-
-    card = build(request(path), FailingDevice(fails))
-    assert len(read_dataset(path)) == 10
-    assert len(card.conditions[0].failures) == 3
-    assert len(asked) == 13
-
-
-def test_single_kernels_that_fail_one_after_the_other_end_the_build(tmp_path: Path) -> None:
-    path = tmp_path / "d.csv"
-    asked: dict[str, None] = {}
-
-    def fails(name: str) -> bool:
-        if name != CALL_OVERHEAD.key:
-            asked.setdefault(name)
-        return name in asked and list(asked).index(name) >= 9
-
-    with pytest.raises(MeasurementFailedError, match="no kernel of relu could be measured: it crashed; --types"):
-        build(request(path), FailingDevice(fails))
-    assert len(read_dataset(path)) == 9
-
-
-def test_a_type_that_a_device_cannot_compute_ends_the_build_with_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "d.csv"
-    wanted = request(path, types=("relu", "max_pool"))
-    with pytest.raises(MeasurementFailedError, match="no kernel of max_pool could be measured: it crashed; --types"):
-        build(wanted, FailingDevice(lambda name: name.startswith("max_pool")))
-    assert Counter(one.kernel_type for one in read_dataset(path)) == {"relu": 8}
-    with pytest.raises(MeasurementFailedError, match="it crashed"):
-        build(request(tmp_path / "e.csv"), FailingDevice(lambda name: not name.startswith("identity")))
-    with pytest.raises(MeasurementFailedError, match="it crashed"):
-        build(request(tmp_path / "e.csv"), FailingDevice(lambda name: name.startswith("identity")))
 
 
 def test_the_budget_ends_between_jobs(tmp_path: Path) -> None:
