@@ -40,6 +40,13 @@ VerifyBudget = Annotated[
     float | None, typer.Option(help="Of --verify-top: start no such round, after the first, later than this.")
 ]
 
+_OF_MEASURING = frozenset(
+    (
+        *("device", "verification", "verify_rounds", "verify_budget_s", "precision", "rounds", "samples"),
+        *("profile", "python", "runtime_from", "identity", "known_hosts", "ssh_config", "accept_new_host_key"),
+    )
+)
+
 
 def loop_settings(
     prices: LookupTable | Calibration,
@@ -78,15 +85,16 @@ def loop_settings(
     )
 
 
-def require_no_device(device: str | None, out: Path | None) -> None:
+def require_no_measuring(context: typer.Context) -> None:
     """Refuse options of a measuring that was not asked for.
 
     Raises:
         BadInputError: there is one.
     """
-    for name, value in (("--device", device), ("--verification", out)):
-        if value is not None:
-            raise BadInputError(f"{name} says where --verify-top measures or writes: give both or neither")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _OF_MEASURING and source is not None and source.name == "COMMANDLINE":
+            raise BadInputError(f"{parameter.opts[0]} says how --verify-top measures: give both or neither")
 
 
 def shown(search: SearchResult, verified: Verification, out: Path, as_json: bool) -> None:

@@ -21,7 +21,14 @@ from searcher.search.scores.named_scores import FUSED, score_named
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.journal import journal_path
-from searcher.workflows.closed_loop import ROUNDS, closed_loop, correctable, loop_after, require_device
+from searcher.workflows.closed_loop import (
+    ROUNDS,
+    closed_loop,
+    correctable,
+    loop_after,
+    require_device,
+    require_same_images,
+)
 from searcher.workflows.scoring import QUICK_STEPS, Scoring
 from searcher.workflows.search_space import SearchRequest, search_space
 
@@ -29,6 +36,7 @@ _EVOLUTION, _RATES, _SCORING = EvolutionSettings(), Rates(), Scoring()
 
 
 def command(
+    context: typer.Context,
     lut: Annotated[Path | None, typer.Option(help="Lookup table of the device.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration of such a table, instead of it.")] = None,
     predictor: Annotated[
@@ -125,7 +133,7 @@ def command(
     require_writable(journal_path(out), "journal")
     measuring = None
     if verify_top is None:
-        loop.require_no_device(device, verification)
+        loop.require_no_measuring(context)
     else:
         there = Device(
             device or LOCAL,
@@ -143,9 +151,9 @@ def command(
         for given in (*sources.files, *(Path(one.source) for one in limits if one.source is not None)):
             options.require_other_file(written, given, "--verification")
         measured = (precision, rounds, samples)
-        measuring = loop.loop_settings(
-            correctable(table, confidence), there, written, verify_top, verify_rounds, verify_budget_s, measured
-        )
+        corrected = correctable(table, confidence)
+        measuring = loop.loop_settings(corrected, there, written, verify_top, verify_rounds, verify_budget_s, measured)
+        require_same_images(searched, corrected, measuring.settings, data)
     request = SearchRequest(
         space=searched,
         scoring=Scoring(

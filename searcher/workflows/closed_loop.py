@@ -32,6 +32,7 @@ from searcher.verification.verification import (
 )
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks
 from searcher.workflows.prepare_device import ask_device, meet_device
+from searcher.workflows.prepare_exporter import exporter_like
 from searcher.workflows.price_limits import Prices, constraints_of
 from searcher.workflows.progress import Progress, Work
 from searcher.workflows.search_space import SearchRequest
@@ -217,8 +218,26 @@ def require_device(key: TableKey, device: Device, connect: Connect = connect) ->
     require_same_key(key, replace(key, device_fingerprint=told.device_fingerprint))
 
 
+def require_same_images(space: SearchSpace, table: LookupTable | Calibration, settings: Settings, data: str) -> None:
+    """Find out before a long search whether networks will be calibrated on the images that a table's blocks were.
+
+    Args:
+        space: that is searched.
+        table: behind the search's first limit, or its calibration.
+        settings: of the measuring.
+        data: images that networks of other numbers than fp32 are calibrated on.
+
+    Raises:
+        BadInputError: they will not, or cannot be exported at all.
+    """
+    exporter_like(space, settings.runtime, settings.precision, data, _calibrated_on(table))
+
+
+def _calibrated_on(table: LookupTable | Calibration) -> str | None:
+    return table.provenance.calibration if isinstance(table, LookupTable) else None
+
+
 def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float | None) -> NetworksRequest:
-    table = request.table
     return NetworksRequest(
         space=request.space,
         architectures=[request.space.parse(one.architecture) for one in chosen],
@@ -227,5 +246,5 @@ def _networks(request: LoopRequest, chosen: Sequence[Candidate], budget_s: float
         settings=request.measuring.settings,
         budget_s=budget_s,
         data=request.data,
-        calibrated_on=table.provenance.calibration if isinstance(table, LookupTable) else None,
+        calibrated_on=_calibrated_on(request.table),
     )

@@ -54,7 +54,7 @@ def export_kernels(specs: Sequence[BlockSpec], exporter: Exporter, folder: Path)
             models.append(exporter.export_block(spec, folder))
         except OSError:
             raise
-        except Exception as e:  # converters fail with whatever their libraries raise
+        except Exception as e:  # noqa: BLE001 - converters fail with whatever their libraries raise
             refused[spec.in_dtype(exporter.dtype).key] = f"it cannot be exported: {_first_line(e)}"
         yield Progress(_EXPORTING, done, len(specs) + 1)
     return ExportedKernels(tuple(models), refused)

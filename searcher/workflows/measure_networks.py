@@ -19,7 +19,7 @@ from searcher.spaces.block import BlockSpec
 from searcher.spaces.space import SearchSpace
 from searcher.tables.network_latencies import NetworkLatency
 from searcher.workflows.prepare_device import meet_device
-from searcher.workflows.prepare_exporter import prepare_exporter
+from searcher.workflows.prepare_exporter import exporter_like
 from searcher.workflows.progress import PREPARING, Progress, Work, follow_job, requiring_key
 
 _USUAL = Settings()
@@ -155,12 +155,7 @@ def run_models(
 
 def _export(request: NetworksRequest) -> Work[list[ExportedModel]]:
     space, settings = request.space, request.settings
-    exporter = prepare_exporter(space, settings.runtime, settings.precision, request.data)
-    if request.calibrated_on not in (None, exporter.calibration_identity):
-        raise BadInputError(
-            f"the table's blocks were calibrated on {request.calibrated_on}, not on {exporter.calibration_identity}: "
-            "--data names the images"
-        )
+    exporter = exporter_like(space, settings.runtime, settings.precision, request.data, request.calibrated_on)
     models, folder = [], cache_folder() / "exports"
     for done, architecture in enumerate(request.architectures, start=1):
         models.append(exporter.export_network(space, architecture, folder))

@@ -33,6 +33,28 @@ def prepare_exporter(space: SearchSpace, runtime: str, dtype: str, data: str) ->
     return exporter.calibrated_on(calibration_for(space, data)) if exporter.needs_calibration else exporter
 
 
+def exporter_like(space: SearchSpace, runtime: str, dtype: str, data: str, calibrated_on: str | None) -> Exporter:
+    """Return an exporter as `prepare_exporter` makes it, if it is calibrated as another one was.
+
+    Args:
+        space: whose activations calibrate it.
+        runtime: an identifier or a family.
+        dtype: numbers to compute with.
+        data: as `load_dataset` takes it.
+        calibrated_on: the other's identity; None where it does not matter.
+
+    Raises:
+        BadInputError: it is not, or there is no exporter at all.
+    """
+    exporter = prepare_exporter(space, runtime, dtype, data)
+    if calibrated_on not in (None, exporter.calibration_identity):
+        raise BadInputError(
+            f"the table's blocks were calibrated on {calibrated_on}, not on {exporter.calibration_identity}: "
+            "--data names the images"
+        )
+    return exporter
+
+
 def calibration_for(space: SearchSpace, data: str) -> Calibration:
     """Push evenly spread training images through a network of the space to calibrate on, and test images to judge by.
 

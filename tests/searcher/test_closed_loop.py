@@ -64,7 +64,7 @@ class Namer:
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of this test's own, quickly written."""
     monkeypatch.setenv("PROFILER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(measure_networks, "prepare_exporter", lambda *_arguments: Namer())
+    monkeypatch.setattr(measure_networks, "exporter_like", lambda *_arguments: Namer())
 
 
 def costly(architecture: Architecture) -> float:

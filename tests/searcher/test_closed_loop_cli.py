@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lut: Path) -> Callab
         return asked
 
     monkeypatch.setenv("PROFILER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(measure_networks, "prepare_exporter", lambda *_arguments: Namer())
+    monkeypatch.setattr(measure_networks, "exporter_like", lambda *_arguments: Namer())
     monkeypatch.setattr(command, "search_space", search)
     monkeypatch.setattr(command, "require_device", met)
     return make
@@ -125,8 +126,10 @@ def test_where_nothing_holds_the_status_is_1(
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("--device", "local"), "--device says where --verify-top measures"),
-        (("--verification", "v.json"), "--verification says where --verify-top"),
+        (("--device", "local"), "--device says how --verify-top measures: give both or neither"),
+        (("--verification", "v.json"), "--verification says how --verify-top"),
+        (("--rounds", "3"), "--rounds says how --verify-top"),
+        (("--accept-new-host-key",), "--accept-new-host-key says how --verify-top"),
         (("--verify-top", "1", "--device", "nowhere"), "nowhere"),
         (("--verify-top", "1", "--verify-budget-s", "0"), "--verify-budget-s takes a positive number"),
         (("--verify-top", "1", "--out", "verification.json"), "are one file"),
@@ -137,6 +140,20 @@ def test_what_cannot_be_is_refused_before_the_search(
     searcher: Run, lut: Path, tmp_path: Path, arguments: tuple[str, ...], part: str
 ) -> None:
     assert_one_sentence(searcher("search", "--lut", lut, *arguments), 2, part)
+    assert not (tmp_path / "search.json").exists()
+
+
+def test_other_images_than_the_tables_are_told_before_the_search(searcher: Run, lut: Path, tmp_path: Path) -> None:
+    made = TABLE_DOCUMENT.load(lut)
+    calibrated = replace(
+        made,
+        key=replace(made.key, precision="int8"),
+        entries={name.replace("-fp32", "-int8"): entry for name, entry in made.entries.items()},
+        provenance=replace(made.provenance, calibration="other images"),
+    )
+    TABLE_DOCUMENT.save(calibrated, lut)
+    outcome = searcher("search", "--lut", lut, "--cells", "1", "--verify-top", "1")
+    assert_one_sentence(outcome, 2, "the table's blocks were calibrated on other images, not on digits, 64 images")
     assert not (tmp_path / "search.json").exists()
 
 
