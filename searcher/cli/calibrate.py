@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.cost_models.conformal import CONFIDENCE, networks_for
-from searcher.devices.device import LOCAL, Device
+from searcher.devices.device import LOCAL
 from searcher.reports import calibration
 from searcher.spaces.catalogue import space_named
 from searcher.tables.lookup_table import TABLE_DOCUMENT, require_same_key
 from searcher.workflows.calibrate import FITTED, HELD_OUT, CalibrateRequest, calibrate
 
 
+@reaches_devices
 def command(
     lut: Annotated[Path, typer.Option(help="Lookup table of the device.")],
     device: options.DeviceName = LOCAL,
@@ -30,13 +32,7 @@ def command(
         int | None, typer.Option(help=f"Random networks that judge the fit; {HELD_OUT}, or more for a --confidence.")
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of the bound that they must suffice for.")] = CONFIDENCE,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = CalibrateRequest.precision_pct,
     data: options.Data = "digits",
     rounds: options.Rounds = CalibrateRequest.rounds,
@@ -56,16 +52,7 @@ def command(
     request = CalibrateRequest(
         space=space_named(table.space, cells, classes, image_size, channels),
         table=lut,
-        device=Device(
-            device,
-            python,
-            identity,
-            known_hosts,
-            runtime_from=runtime_from,
-            profile_name=profile,
-            ssh_config=ssh_config,
-            accept_new_host_key=accept_new_host_key,
-        ),
+        device=reached.device(device),
         fitted=networks,
         held_out=max(HELD_OUT, networks_for(confidence)) if held_out is None else held_out,
         confidence=confidence,

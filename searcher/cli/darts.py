@@ -9,8 +9,9 @@ import typer
 
 from searcher.artifacts import write_text
 from searcher.cli import options, show
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.cost_models.conformal import CONFIDENCE
-from searcher.devices.device import LOCAL, Device
+from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
 from searcher.reports import darts as report
 from searcher.reports import terminal
@@ -228,6 +229,7 @@ def family(
 
 
 @group.command("verify")
+@reaches_devices
 def verify(
     run: RunArgument,
     device: Annotated[
@@ -243,13 +245,7 @@ def verify(
     max_latency_ms: Annotated[
         float | None, typer.Option(help="The limit to judge by; the family's, else the middle of the predicted range.")
     ] = None,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     data: options.Data = "digits",
     rounds: options.Rounds = options.DEFAULTS.rounds,
@@ -260,19 +256,7 @@ def verify(
     """Measure a family on a device under the conditions of its prices; exit with 1 if no member keeps the limit."""
     options.require_positive("--max-latency-ms", max_latency_ms)
     options.require_positive("--budget-s", budget_s)
-    there = [
-        Device(
-            name,
-            python,
-            identity,
-            known_hosts,
-            runtime_from=runtime_from,
-            profile_name=profile,
-            ssh_config=ssh_config,
-            accept_new_host_key=accept_new_host_key,
-        )
-        for name in device or [LOCAL]
-    ]
+    there = [reached.device(name) for name in device or [LOCAL]]
     if len(there) > 1 and (prices is not None or max_latency_ms is not None):
         raise BadInputError("--prices and --max-latency-ms are of one device: give one --device with them")
     measured = (precision, rounds, samples, budget_s, data)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
-from searcher.devices.device import LOCAL, Device
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
+from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
 from searcher.reports.datasets import dataset_table, fresh_error_table
 from searcher.spaces.block import DTYPES
@@ -25,6 +26,7 @@ _MOST_FACTOR = 1000.0
 _USUAL = ", ".join(DEFAULT_TYPES)
 
 
+@reaches_devices
 def command(
     out: Annotated[Path, typer.Option(help="FILE.csv or FILE.parquet; one that is there is gone on with.")],
     types: Annotated[str, typer.Option(help=f"Of {', '.join(DOMAINS)}; unless given {_USUAL}.")] = "",
@@ -40,13 +42,7 @@ def command(
         float, typer.Option(help="Factor on the limits that keep a kernel below some ms on a common processor.")
     ] = 1.0,
     device: options.DeviceName = LOCAL,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     cluster: options.ClusterName = None,
     max_temperature_c: options.MaxTemperature = None,
     runtime: options.DeviceRuntime = None,
@@ -79,17 +75,7 @@ def command(
         raise BadInputError(f"--largest takes a positive factor up to {_MOST_FACTOR:g}, not {largest:g}")
     if space is None and (channels, classes, image_size) != (None, None, None):
         raise BadInputError("--channels, --classes and --image-size belong to the networks of a --space")
-    named = Device(
-        device,
-        python,
-        identity,
-        known_hosts,
-        runtime_from=runtime_from,
-        profile_name=profile,
-        ssh_config=ssh_config,
-        accept_new_host_key=accept_new_host_key,
-        cluster=options.cluster(cluster),
-    )
+    named = reached.device(device, options.cluster(cluster))
     known = named.profile.measure
     settings = [
         options.settings(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
-from searcher.devices.device import Device
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.devices.profile import DeviceProfile, find_profile, profile_document, profile_files, read_profile
 from searcher.errors import BadInputError, SearcherError
 from searcher.reports import devices as shown
@@ -64,30 +64,15 @@ def show_profile(
 
 
 @group.command("check")
+@reaches_devices
 def check(
     name: Name,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     cluster: options.ClusterName = None,
     as_json: options.Json = False,
 ) -> None:
     """Connect, bring the agent, and tell line by line what works; exit with 1 if something needed fails."""
-    device = Device(
-        name,
-        python,
-        identity,
-        known_hosts,
-        runtime_from=runtime_from,
-        profile_name=profile,
-        ssh_config=ssh_config,
-        accept_new_host_key=accept_new_host_key,
-        cluster=options.cluster(cluster),
-    )
+    device = reached.device(name, options.cluster(cluster))
     checks: list[Check] = []
     for one in check_device(device):
         checks.append(one)

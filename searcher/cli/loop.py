@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from searcher.cli import options, show
+from searcher.cli import options, reached, show
 from searcher.cost_models.calibration import Calibration
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
@@ -41,10 +41,7 @@ VerifyBudget = Annotated[
 ]
 
 _OF_MEASURING = frozenset(
-    (
-        *("device", "verification", "verify_rounds", "verify_budget_s", "precision", "rounds", "samples"),
-        *("profile", "python", "runtime_from", "identity", "known_hosts", "ssh_config", "accept_new_host_key"),
-    )
+    (*reached.NAMES, "device", "verification", "verify_rounds", "verify_budget_s", "precision", "rounds", "samples")
 )
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT, KernelPredictor
-from searcher.devices.device import LOCAL, Device
+from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
 from searcher.reports.predictors import correction_table
 from searcher.workflows.calibrate_predictor import (
@@ -20,19 +21,14 @@ from searcher.workflows.calibrate_predictor import (
 )
 
 
+@reaches_devices
 def command(
     predictor: Annotated[Path, typer.Argument(help="A predictor of kernels that `searcher predictor train` wrote.")],
     out: Annotated[Path, typer.Option("--out", "--output", help="The predictor to write.")],
     device: options.DeviceName = LOCAL,
     networks: Annotated[int, typer.Option(help="Networks to draw and measure.")] = NETWORKS,
     most_macs: Annotated[int, typer.Option(help="Multiply-accumulates of the largest.")] = MOST_MACS,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = PredictorCalibrationRequest.precision_pct,
     rounds: options.Rounds = PredictorCalibrationRequest.rounds,
     samples: options.Samples = PredictorCalibrationRequest.samples,
@@ -49,16 +45,7 @@ def command(
     PREDICTOR_DOCUMENT.require_writable(out)
     request = PredictorCalibrationRequest(
         predictor=KernelPredictor.load(predictor),
-        device=Device(
-            device,
-            python,
-            identity,
-            known_hosts,
-            runtime_from=runtime_from,
-            profile_name=profile,
-            ssh_config=ssh_config,
-            accept_new_host_key=accept_new_host_key,
-        ),
+        device=reached.device(device),
         networks=networks,
         seed=seed,
         most_macs=most_macs,

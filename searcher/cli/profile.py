@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.devices.device import LOCAL, Device
 from searcher.devices.fleet import Board, named_boards, read_fleet
 from searcher.errors import BadInputError
@@ -27,6 +28,7 @@ _OUT = (
 _RESUME = "Go on with the unfinished job for this table; of a finished one only make the table again."
 
 
+@reaches_devices
 def command(
     space: options.Space = "nasbench201",
     channels: options.Channels = None,
@@ -36,13 +38,7 @@ def command(
     fleet: options.Fleet = None,
     shard: options.Shard = False,
     out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     cluster: options.ClusterName = None,
     max_temperature_c: options.MaxTemperature = None,
     runtime: options.DeviceRuntime = None,
@@ -67,17 +63,7 @@ def command(
     """Bring agent and blocks to the device, measure there, and write the table."""
     options.require_positive("--budget-s", budget_s)
     options.require_positive("--max-temperature-c", max_temperature_c)
-    usual = Device(
-        LOCAL,
-        python,
-        identity,
-        known_hosts,
-        runtime_from=runtime_from,
-        profile_name=profile,
-        ssh_config=ssh_config,
-        accept_new_host_key=accept_new_host_key,
-        cluster=options.cluster(cluster),
-    )
+    usual = reached.device(LOCAL, options.cluster(cluster))
 
     requests = {}
     for board in _boards(device, fleet, usual):

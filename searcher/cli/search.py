@@ -10,7 +10,8 @@ import typer
 from searcher.artifacts import require_writable
 from searcher.cli import loop, options, prices, scores, show
 from searcher.cli.limits import wanted_limits
-from searcher.devices.device import LOCAL, Device
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
+from searcher.devices.device import LOCAL
 from searcher.errors import BadInputError
 from searcher.reports import terminal
 from searcher.search.accounting import Rates
@@ -35,6 +36,7 @@ from searcher.workflows.search_space import SearchRequest, search_space
 _EVOLUTION, _RATES, _SCORING = EvolutionSettings(), Rates(), Scoring()
 
 
+@reaches_devices
 def command(
     context: typer.Context,
     lut: Annotated[Path | None, typer.Option(help="Lookup table of the device.")] = None,
@@ -103,13 +105,7 @@ def command(
     verification: loop.VerifyOut = None,
     verify_rounds: loop.VerifyRounds = ROUNDS,
     verify_budget_s: loop.VerifyBudget = None,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
@@ -135,16 +131,7 @@ def command(
     if verify_top is None:
         loop.require_no_measuring(context)
     else:
-        there = Device(
-            device or LOCAL,
-            python,
-            identity,
-            known_hosts,
-            runtime_from=runtime_from,
-            profile_name=profile,
-            ssh_config=ssh_config,
-            accept_new_host_key=accept_new_host_key,
-        )
+        there = reached.device(device or LOCAL)
         written = out.with_name("verification.json") if verification is None else verification
         if written.absolute() == out.absolute():
             raise BadInputError(f"--out and --verification are one file, {out}: give them two names")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
 from searcher.cost_models.block_sum import BlockSum
 from searcher.devices.device import Device
 from searcher.errors import BadInputError
@@ -30,6 +31,7 @@ _RATES = Rates()
 _FORMATS = ("onnx", "tflite")
 
 
+@reaches_devices
 def command(
     architecture: Annotated[str, typer.Argument(help="An architecture's text.")],
     output: Annotated[Path, typer.Option(help="Folder for journal, weights, exported file and training.json.")],
@@ -70,13 +72,7 @@ def command(
     lut: Annotated[
         Path | None, typer.Option(help="Table of the device: measure as it was measured, and compare with it.")
     ] = None,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     rounds: options.Rounds = options.DEFAULTS.rounds,
     samples: options.Samples = options.DEFAULTS.samples,
@@ -93,16 +89,7 @@ def command(
     exported = _format(file_format, table)
     # Before the data, which may take long to read.
     space_named(space, cells).parse(architecture)
-    there = Device(
-        device or "local",
-        python,
-        identity,
-        known_hosts,
-        runtime_from=runtime_from,
-        profile_name=profile,
-        ssh_config=ssh_config,
-        accept_new_host_key=accept_new_host_key,
-    )
+    there = reached.device(device or "local")
     exporter_for(exported)
     dataset = load_dataset(data)
     trained = space_named(space, cells, dataset.classes, dataset.train_images.shape[-1])

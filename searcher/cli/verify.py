@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from searcher.cli import options, show
-from searcher.devices.device import LOCAL, Device
+from searcher.cli.reached import AS_USUAL, Reached, reaches_devices
+from searcher.devices.device import LOCAL
 from searcher.reports import terminal
 from searcher.search.candidate import SEARCH_DOCUMENT
 from searcher.spaces.catalogue import space_named
@@ -17,18 +18,13 @@ from searcher.workflows.measure_networks import settings_of_key
 from searcher.workflows.verify_search import VerifyRequest, verify_search
 
 
+@reaches_devices
 def command(
     search: Annotated[Path, typer.Argument(help="A result that `searcher search` wrote.")],
     device: options.DeviceName = LOCAL,
     out: Annotated[Path, typer.Option(help="The verification to write.")] = Path("verification.json"),
     top: Annotated[int, typer.Option(min=1, help="How many of the best to measure.")] = 3,
-    profile: options.ProfileName = None,
-    python: options.Python = None,
-    runtime_from: options.RuntimeFrom = None,
-    identity: options.Identity = None,
-    known_hosts: options.KnownHosts = None,
-    ssh_config: options.SshConfig = None,
-    accept_new_host_key: options.AcceptNewHostKey = False,
+    reached: Reached = AS_USUAL,
     precision: options.Precision = options.DEFAULTS.target_half_width_pct,
     data: options.Data = "digits",
     rounds: options.Rounds = options.DEFAULTS.rounds,
@@ -42,16 +38,7 @@ def command(
     request = VerifyRequest(
         space=space_named(found.space, found.export_cells),
         search=found,
-        device=Device(
-            device,
-            python,
-            identity,
-            known_hosts,
-            runtime_from=runtime_from,
-            profile_name=profile,
-            ssh_config=ssh_config,
-            accept_new_host_key=accept_new_host_key,
-        ),
+        device=reached.device(device),
         settings=settings_of_key(found.require_table_key(), found.sentinel_ms, precision, rounds, samples),
         top=top,
         data=data,
