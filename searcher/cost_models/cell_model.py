@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from searcher.cost_models.conformal import conformal_ratio, networks_for
 from searcher.cost_models.cost_model import LatencyRange
-from searcher.cost_models.grouped_ridge import Floats, GroupedPrices, GroupedRidge
+from searcher.cost_models.grouped_ridge import Floats, GroupedPrices
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.cell import NONE, OPERATIONS
@@ -75,20 +75,21 @@ class CellPrices:
             raise ValueError("a variance is not negative")
 
     @classmethod
-    def of(cls, ridge: GroupedRidge, least_ms: float, of_doubtful: NDArray[np.bool_]) -> CellPrices:
+    def of(cls, prices: GroupedPrices, of_all: Floats, least_ms: float, of_doubtful: NDArray[np.bool_]) -> CellPrices:
         """Take what is needed from a fit.
 
         Args:
-            ridge: the fit.
+            prices: of the fit.
+            of_all: (k, n) errors by which it judges itself, k of each network of its sample, in standard deviations.
             least_ms: the least latency of its sample.
             of_doubtful: (n,) whether the rules disagree on each network of the sample.
         """
-        errors, doubted = (np.sort(ridge.left_out_errors[kind]) for kind in (~of_doubtful, of_doubtful))
+        errors, doubted = (np.sort(of_all[:, kind], axis=None) for kind in (~of_doubtful, of_doubtful))
         return cls(
-            coefficients=tuple(ridge.coefficients.tolist()),
-            covariance=tuple(map(tuple, ridge.covariance.tolist())),
-            absolute_ms=ridge.absolute,
-            relative=ridge.relative,
+            coefficients=tuple(prices.coefficients.tolist()),
+            covariance=tuple(map(tuple, prices.covariance.tolist())),
+            absolute_ms=prices.absolute,
+            relative=prices.relative,
             least_ms=least_ms,
             errors=tuple(errors.tolist()),
             doubtful_errors=tuple(doubted.tolist()),

@@ -31,13 +31,21 @@ FEWEST_NETWORKS = 30
 class NetworkFit(CellModel):
     """Predicts latency, and bounds it; fits `CostModel` and `BoundedCostModel`."""
 
-    def __init__(self, space: NasBench201, genotypes: NDArray[np.integer[Any]], measured_ms: Floats) -> None:
+    def __init__(
+        self,
+        space: NasBench201,
+        genotypes: NDArray[np.integer[Any]],
+        measured_ms: Floats,
+        intervals_ms: Floats | None = None,
+    ) -> None:
         """Fit.
 
         Args:
             space: of the cells.
             genotypes: (n, 6) of networks drawn at random, of which at least FEWEST_NETWORKS are connected.
             measured_ms: (n,) their latencies.
+            intervals_ms: (n, 2) where the latencies are predictions: the fit then judges itself by both ends of the
+                interval of each, as if both had been measured; None where they were measured.
 
         Raises:
             BadInputError: these are no encodings of the space, the latencies are not positive or not as many, or too
@@ -45,7 +53,12 @@ class NetworkFit(CellModel):
         """
         sample, latencies = connected_sample(space, genotypes, measured_ms)
         ridge = fit_grouped_ridge(rule_counts(sample), np.repeat(np.arange(len(RULES)), len(OPERATIONS)), latencies)
-        super().__init__(space, CellPrices.of(ridge, float(latencies.min()), doubtful(sample)))
+        errors = ridge.left_out_errors[None, :]
+        if intervals_ms is not None:
+            ends_ms = intervals_ms[connected_cells(space, genotypes)].T
+            counts = rule_counts(sample)
+            errors = (ends_ms - ridge.predict(counts)) / ridge.deviations(counts)
+        super().__init__(space, CellPrices.of(ridge, errors, float(latencies.min()), doubtful(sample)))
         self._left_out_ms = ridge.left_out_ms
 
     @classmethod

@@ -18,6 +18,7 @@ from searcher.cost_models.additive_fit import fit_edge_additive
 from searcher.cost_models.cell_model import CellModel, CellPrices
 from searcher.cost_models.chain_fit import ChainModel, fit_chains
 from searcher.cost_models.edge_additive import EdgeAdditive
+from searcher.cost_models.grouped_ridge import Floats
 from searcher.cost_models.network_fit import NetworkFit, encoded
 from searcher.documents import Document
 from searcher.errors import BadInputError
@@ -179,13 +180,16 @@ def fit_network_model(latencies: NetworkLatencies, file: str, sha256: str, creat
     if latencies.space == "nasbench201":
         space = NasBench201()
         sample = encoded(space, latencies.networks)
-        additive, cells = fit_edge_additive(space, *sample), NetworkFit(space, *sample).prices
-    elif latencies.space == "fbnet":
+        intervals_ms = _intervals_ms(latencies) if latencies.predicted else None
+        additive, cells = fit_edge_additive(space, *sample), NetworkFit(space, *sample, intervals_ms).prices
+    elif latencies.space == "fbnet" and not latencies.predicted:
         chains = FBNet()
         model = fit_chains(chains, *encoded(chains, latencies.networks))
         additive, ratios = model.additive, model.ratios
     else:
-        raise BadInputError(f"there are models of networks of {' and '.join(MODELLED)}, not of {latencies.space!r}")
+        known = ("nasbench201",) if latencies.predicted else tuple(MODELLED)
+        of_what = "predicted latencies of networks" if latencies.predicted else "networks"
+        raise BadInputError(f"there are models of {of_what} of {' and '.join(known)}, not of {latencies.space!r}")
     try:
         return NetworkModel(
             space=latencies.space,
@@ -201,6 +205,10 @@ def fit_network_model(latencies: NetworkLatencies, file: str, sha256: str, creat
         )
     except ValueError as e:
         raise BadInputError(f"no model comes of {file}: {e}") from e
+
+
+def _intervals_ms(latencies: NetworkLatencies) -> Floats:
+    return np.array([one.interval_ms for one in latencies.networks.values()], np.float64)
 
 
 def _digests(latencies: NetworkLatencies) -> tuple[str, ...]:

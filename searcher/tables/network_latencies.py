@@ -1,6 +1,6 @@
 """Latencies of whole networks of one space on one device: what cost models are fitted to and judged by.
 
-They are measured by the agent, or published by others and imported.
+They are measured by the agent, published by others and imported, or predicted from a few and from other devices.
 History of the schema: 1, the first.
 """
 
@@ -65,6 +65,8 @@ class NetworkLatencies:
         networks: latency by the architecture's text.
         export_cells: cells per stage of the networks; None for imported ones.
         sentinel_ms: latency of the agent's sentinel meanwhile, in ms; None if unknown.
+        predicted: whether the latencies are predictions, each with its interval; `key` is then of the measurements
+            that they rest on.
     """
 
     space: str
@@ -75,7 +77,17 @@ class NetworkLatencies:
     networks: Mapping[str, NetworkLatency]
     export_cells: int | None = None
     sentinel_ms: float | None = None
+    predicted: bool = False
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse predictions that do not say how sure they are.
+
+        Raises:
+            ValueError: one has no interval.
+        """
+        if self.predicted and any(one.interval_ms is None for one in self.networks.values()):
+            raise ValueError("what is predicted has an interval")
 
 
 NETWORKS_DOCUMENT = Document(NetworkLatencies, "file of network latencies", SCHEMA_VERSION)

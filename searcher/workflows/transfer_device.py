@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,8 @@ def predicted(
         created: UTC date and time, ISO 8601.
 
     Returns:
-        Predictions as a file of network latencies, whose source says that they are that; and the texts of networks
-        whose measurements contradict the others, and were not believed.
+        Predictions as a file of network latencies, which says that they are that, under the conditions of the
+        measurements; and the texts of networks whose measurements contradict the others, and were not believed.
 
     Raises:
         BadInputError: as `Transfer.of`, or the confidence cannot be had.
@@ -80,5 +81,5 @@ def predicted(
         for genotype, latency_ms, (low, high) in zip(known.genotypes.tolist(), latencies_ms, intervals_ms, strict=True)
     }
     source = f"predicted from {len(measured.networks)} networks on it and all on {', '.join(known.names)}"
-    told = NetworkLatencies(known.space.name, measured.device, created, source, None, networks)
+    told = replace(measured, created=created, source=source, networks=networks, predicted=True)
     return told, tuple(known.space.format(one) for one in transfer.not_believed)
