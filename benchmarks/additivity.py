@@ -45,10 +45,11 @@ from searcher.errors import SearcherError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import BlockSpec
 from searcher.spaces.counts import block_macs, block_parameters
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import CalibrateRequest, calibrate, drawn_networks
+from searcher.workflows.calibrate import CalibrateRequest, calibrate
 from searcher.workflows.measure_networks import NetworksRequest, measure_networks, settings_of_key
 from searcher.workflows.profile_space import ProfileRequest, profile_space
 

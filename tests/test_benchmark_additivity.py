@@ -12,9 +12,9 @@ from benchmarks.additivity import Measured, Plan, by_third, figures, fitted_line
 from searcher.cost_models.block_sum import BlockSum
 from searcher.cost_models.fit import fit_table
 from searcher.spaces.counts import block_macs
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import drawn_networks
 from tests.searcher.builders import table
 from tests.searcher.calibrations import block_ms, calibration
 

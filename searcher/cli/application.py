@@ -40,6 +40,7 @@ _GROUP_COMMANDS = (
     ("dataset", "build", "searcher.cli.dataset_build", "Measure kernels in rounds, more where predictions fail."),
     ("jobs", "export", "searcher.cli.export_job", "Write a job as a folder that can be carried to a device."),
     ("predictor", "train", "searcher.cli.predictor_train", "Train a model of kernels, or of whole networks."),
+    ("predictor", "measure", "searcher.cli.predictor_measure", "Measure latencies of whole networks on a device."),
     ("predictor", "calibrate", "searcher.cli.predictor_calibrate", "Fit a model of kernels to whole networks."),
     ("predictor", "eval", "searcher.cli.predictor_eval", "Hold a model against latencies that it has not seen."),
     ("predictor", "predict", "searcher.cli.predictor_predict", "Predict an ONNX file, a kernel or a network."),

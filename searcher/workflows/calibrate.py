@@ -20,6 +20,7 @@ from searcher.cost_models.fitting import informative
 from searcher.devices.device import Connect, Device, connect
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.fusion import UNFUSED
 from searcher.spaces.space import SearchSpace
 from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
@@ -169,21 +170,3 @@ def choose_networks(request: CalibrateRequest, table: LookupTable) -> tuple[list
     fitted = [pool[different[row]] for row in informative(prices.parts_ms(genotypes[different]), request.fitted)]
     held_out = drawn_networks(space, request.held_out, generator, without=fitted)
     return fitted, held_out
-
-
-def drawn_networks(
-    space: SearchSpace, count: int, generator: np.random.Generator, without: Sequence[Architecture] = ()
-) -> list[Architecture]:
-    """Draw connected architectures, each at most once.
-
-    Raises:
-        BadInputError: the space has not so many.
-    """
-    chosen: dict[Architecture, None] = {}
-    for _ in range(1000 * count):
-        one = space.sample(generator)
-        if one not in without and space.is_connected(one):
-            chosen[one] = None
-        if len(chosen) == count:
-            return list(chosen)
-    raise BadInputError(f"the space {space.name} has not {count} more architectures")

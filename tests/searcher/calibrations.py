@@ -12,10 +12,10 @@ from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.fit import Fit, fit_table
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.fusion import Fusion
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import drawn_networks
 from tests.searcher.builders import KEY, table
 
 SPACE = NasBench201(cells_per_stage=2, channels=4, image_size=8)

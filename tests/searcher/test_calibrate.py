@@ -20,12 +20,13 @@ from searcher.devices.device import Device
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.fbnet import FBNet
 from searcher.spaces.fusion import UNFUSED
 from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT, KeyMismatchError, LookupTable, MissingBlockError
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks, drawn_networks
+from searcher.workflows.calibrate import CalibrateRequest, calibrate, choose_networks
 from tests.fakes import FakeTransport
 from tests.searcher.builders import KEY, agent_program, table
 from tests.searcher.calibrations import (

@@ -14,9 +14,9 @@ from profiler_agent.runtimes.placement import operation_texts
 from searcher.cost_models.fusing import Seen, read_fusion, relu_operators
 from searcher.export.exporter import exporter_for
 from searcher.spaces.architecture import Architecture
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.spaces.fusion import PRODUCERS, UNFUSED, CellRelus, Fusion, cell_relus
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.workflows.calibrate import drawn_networks
 
 SPACE = NasBench201(cells_per_stage=2, channels=4, image_size=8)
 MERGED, INTO_CONVOLUTIONS = Fusion(True, frozenset()), Fusion(True, frozenset({"conv"}))

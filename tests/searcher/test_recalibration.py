@@ -22,8 +22,8 @@ from searcher.cost_models.recalibration import (
 from searcher.errors import BadInputError
 from searcher.spaces.architecture import Architecture
 from searcher.spaces.block import BlockSpec
+from searcher.spaces.drawn_networks import drawn_networks
 from searcher.tables.network_latencies import NetworkLatency
-from searcher.workflows.calibrate import drawn_networks
 from tests.searcher.builders import table
 from tests.searcher.calibrations import SPACE, TABLE, block_ms, calibration, fitted, network_ms
 
