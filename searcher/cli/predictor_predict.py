@@ -63,5 +63,7 @@ def _predict_kernels(path: Path, target: str, optimization: str | None, threads:
     share = f"{100 * told.confidence:g}%"
     held = f"with {share}, as networks have shown" if told.fitted else f"if each kernel lies in its {share} interval"
     show.result(f"{told.latency_ms:.4f} ms; between {low:.4f} and {high:.4f} ms {held}")
+    if not told.fitted and len(told.kernels) > 1:
+        show.result("what caches do between kernels is not in it: searcher predictor calibrate measures whole networks")
     if told.note:
         show.result(told.note)

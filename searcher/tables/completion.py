@@ -98,7 +98,7 @@ def require_completable(space: str, source: TableFile | None, predicting: Predic
     if before_ms <= 0 or abs(percent_off(now_ms, before_ms)) > TOLERANCE_PCT:
         raise BadInputError(
             f"{pair}: the machine was not as fast, its sentinel took {now_ms:.4f} ms, not {before_ms:.4f} ms, and "
-            f"{TOLERANCE_PCT:g}% is allowed"
+            f"{TOLERANCE_PCT:g}% is allowed: measure one of them again, while the machine is as it was for the other"
         )
 
 

@@ -35,6 +35,7 @@ from searcher.workflows.dataset_rows import TOO_MANY_IN_VAIN, rows_of_job
 from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
 from searcher.workflows.export_kernels import export_kernels
 from searcher.workflows.measure_networks import run_models
+from searcher.workflows.predict_kernels import is_cuttable
 from searcher.workflows.prepare_device import prepare_device
 from searcher.workflows.progress import Progress, Work
 
@@ -166,6 +167,9 @@ class _Campaign:
             nearest = min(self.before, key=lambda one: len(key_differences(one, key)))
             differing = "; ".join(key_differences(nearest, key))
             yield Progress(_DRAWING, 0, 1, f"no kernel in it was measured under these conditions: {differing}")
+        if not is_cuttable(key):
+            note = f"of {key.runtime} with {key.provider} in {key.precision} kernels answer for themselves alone"
+            yield Progress(_DRAWING, 0, 1, f"{note}: files are cut into those of ONNX Runtime on the CPU in fp32")
         near = {} if request.space is None else kernels_of_space(request.space, request.limits)
         types = request.types_in(key.precision)
         if types != request.types:

@@ -32,8 +32,9 @@ from searcher.workflows.progress import Progress, Work
 NETWORKS = 40
 MOST_MACS = 1_000_000_000
 _DRAWING, _MEASURED = "draw networks", "fit to networks"
-# Networks that the predictor refuses, for each that it knows, before it is said to know too little.
-_REFUSED_FOR_EACH = 20
+# Networks that the predictor refuses one after the other before it is said to know too little: of a predictor that
+# knows one network in ten, one time in five hundred.
+_REFUSED_IN_A_ROW = 60
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,12 @@ def _draw(request: PredictorCalibrationRequest, exporter: Exporter, folder: Path
     """Draw networks until there are as many as asked for that the predictor knows and that are not too large."""
     generator, predictor = np.random.default_rng(request.seed), request.predictor
     drawn: list[_Drawn] = []
-    refused = ""
+    refused, in_a_row, attempt = "", 0, 0
     yield Progress(_DRAWING, 0, request.networks, cutting_note(predictor))
-    for attempt in range(request.networks * (1 + _REFUSED_FOR_EACH)):
+    while in_a_row < _REFUSED_IN_A_ROW:
         network = draw_network(generator)
         name = f"drawn-{request.seed}-{attempt}"
+        attempt, in_a_row = attempt + 1, in_a_row + 1
         path = folder / f"{name}{exporter.suffix}"
         model = exporter.export_trained(set_weights(network.module), network.input_shape, name, path)
         parts = cut(path, predictor.key.optimization, predictor.key.threads)
@@ -157,6 +159,7 @@ def _draw(request: PredictorCalibrationRequest, exporter: Exporter, folder: Path
             refused = str(e)
             path.unlink()
             continue
+        in_a_row = 0
         operations = tuple(one.operation for one in parts)
         drawn.append(_Drawn(model, operations, kernels, tuple(one.latency_ms for one in estimates)))
         yield Progress(_DRAWING, len(drawn), request.networks)

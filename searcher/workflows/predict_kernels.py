@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from profiler_agent.records import TableKey
 from searcher.cost_models.kernels.predictor import KernelPredictor
 from searcher.errors import BadInputError
 from searcher.export.kernels_of_onnx import NetworkKernel, cut
@@ -99,11 +100,16 @@ def predict(
 def require_cuttable(predictor: KernelPredictor) -> None:
     """Raise KeyMismatchError unless files are cut into the kernels that the predictor's runtime executes."""
     key = predictor.key
-    if (key.runtime, key.provider, key.precision) != (_RUNTIME, _PROVIDER, FP32):
+    if not is_cuttable(key):
         raise KeyMismatchError(
             f"an ONNX file is cut as {_RUNTIME} executes it with {_PROVIDER} in {FP32}; the predictor was trained for "
             f"{key.runtime} with {key.provider} in {key.precision}"
         )
+
+
+def is_cuttable(key: TableKey) -> bool:
+    """Tell whether files are cut into the kernels that a runtime executes under a key."""
+    return (key.runtime, key.provider, key.precision) == (_RUNTIME, _PROVIDER, FP32)
 
 
 def cutting_note(predictor: KernelPredictor) -> str:

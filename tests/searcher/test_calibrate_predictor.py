@@ -106,7 +106,7 @@ def test_what_cannot_be_fitted_is_refused(known: list[BlockSpec], monkeypatch: p
         calibrated(predictor_file(known), networks=11)
     with pytest.raises(KeyMismatchError, match="litert"):
         calibrated(predictor_file(known, key=replace(KEY, runtime="litert")))
-    monkeypatch.setattr(calibrate_predictor_module, "_REFUSED_FOR_EACH", 0)
+    monkeypatch.setattr(calibrate_predictor_module, "_REFUSED_IN_A_ROW", 3)
     only_sums = [kernel for kernel in known if kernel.operation == "add"]
     with pytest.raises(BadInputError, match=r"refuses nearly every network that is drawn: .*no model of the type"):
         calibrated(predictor_file(only_sums), networks=12)

@@ -15,7 +15,7 @@ import pytest
 from searcher.cost_models.chain_fit import fit_chains
 from searcher.cost_models.cost_model import BoundedCostModel
 from searcher.cost_models.network_fit import NetworkFit, encoded
-from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, NetworkModel
+from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, NetworkModel, fit_network_model
 from searcher.errors import BadInputError
 from searcher.spaces.catalogue import space_named
 from searcher.spaces.darts import DartsSpace
@@ -286,3 +286,12 @@ def test_a_hundred_published_networks_tell_others(
     assert found[0] > within_10
     assert found[1] > in_interval
     assert found[2] > 0.95
+
+
+def test_predicted_latencies_have_intervals_and_are_of_nasbench201() -> None:
+    networks = {"a": NetworkLatency(1.0, (0.9, 1.1)), "b": NetworkLatency(1.0)}
+    with pytest.raises(ValueError, match="what is predicted has an interval"):
+        NetworkLatencies("nasbench201", "a board", NOW, "made up", None, networks, predicted=True)
+    chains = NetworkLatencies("fbnet", "a board", NOW, "made up", None, {"a": networks["a"]}, predicted=True)
+    with pytest.raises(BadInputError, match="models of predicted latencies of networks of nasbench201, not of 'fbnet'"):
+        fit_network_model(chains, "a.json", "", NOW)

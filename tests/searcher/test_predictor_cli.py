@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from searcher.tables.network_latencies import NETWORKS_DOCUMENT
+from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT, fit_network_model
+from searcher.tables.network_latencies import NETWORKS_DOCUMENT, NetworkLatencies
+from tests.searcher.builders import KEY
 from tests.searcher.command_line import Run, assert_one_sentence
-from tests.searcher.known_devices import latencies_file, made_up_devices, made_up_ms, rows_of
+from tests.searcher.known_devices import (
+    CELLS,
+    CONNECTED,
+    SPACE,
+    latencies_file,
+    made_up_devices,
+    made_up_ms,
+    rows_of,
+)
 
 ROWS = np.arange(700)
 
@@ -44,7 +55,7 @@ def test_proposed_networks_are_measured_and_all_others_predicted(
     assert outcome.status == 0, outcome.err
     assert "latencies of 700 networks on new, predicted from 10 networks on it" in outcome.out
     told = NETWORKS_DOCUMENT.load(out)
-    assert (told.device, told.key, len(told.networks)) == ("new", None, 700)
+    assert (told.device, told.key, told.predicted, len(told.networks)) == ("new", None, True, 700)
     texts = list(latencies_file("new", ROWS, latency_ms).networks)
     errors = [told.networks[text].median_ms / latency_ms[row] - 1 for row, text in enumerate(texts)]
     assert np.median(np.abs(errors)) < 0.06
@@ -53,6 +64,30 @@ def test_proposed_networks_are_measured_and_all_others_predicted(
     assert_one_sentence(searcher(*asked), 2, "--overwrite replaces it")
     as_json = searcher(*asked, "--overwrite", "--json")
     assert json.loads(as_json.out)["not_believed"] == []
+
+
+def test_a_search_by_predictions_reckons_with_their_intervals(searcher: Run, known: list[str], tmp_path: Path) -> None:
+    texts = searcher("predictor", "propose", *known, "--pool", "200", "--seed", "5").out.splitlines()
+    latency_ms = made_up_ms(53, "all")
+    measured, out = tmp_path / "measured.json", tmp_path / "predicted.json"
+    few = replace(latencies_file("new", rows_of(texts), latency_ms), key=KEY, export_cells=5, sentinel_ms=0.08)
+    NETWORKS_DOCUMENT.save(few, measured)
+    searcher("predictor", "transfer", *known, "--measured", measured, "--out", out)
+    told = NETWORKS_DOCUMENT.load(out)
+    # What is found may be measured under the conditions of what was.
+    assert (told.key, told.export_cells, told.sentinel_ms) == (KEY, 5, 0.08)
+    cells, true_ms = CELLS[ROWS][CONNECTED[ROWS]], latency_ms[ROWS][CONNECTED[ROWS]]
+
+    def held(file: NetworkLatencies) -> float:
+        low, high = fit_network_model(file, "f", "", "").model(SPACE).intervals_ms(cells, 0.9).T
+        return float(((low <= true_ms) & (true_ms <= high)).mean())
+
+    assert held(told) > 0.9
+    # As if they had been measured, the fit to them would be falsely sure.
+    assert held(replace(told, predicted=False)) < 0.5
+    trained = searcher("predictor", "train", out, "--out", tmp_path / "model.json")
+    assert trained.status == 0, trained.err
+    assert NETWORK_MODEL_DOCUMENT.load(tmp_path / "model.json").key == KEY
 
 
 def test_an_accident_is_told(searcher: Run, known: list[str], tmp_path: Path) -> None:
