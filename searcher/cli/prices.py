@@ -10,7 +10,7 @@ from searcher.cost_models.calibration import CALIBRATION_DOCUMENT
 from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT
 from searcher.errors import BadInputError
 from searcher.spaces.space import SearchSpace
-from searcher.tables.lookup_table import TABLE_DOCUMENT
+from searcher.tables.lookup_table import TABLE_DOCUMENT, LookupTable
 from searcher.tables.merge import read_tables
 from searcher.workflows.complete_table import CompletionRequest, complete_table, read_predictor
 from searcher.workflows.network_models import is_network_model, train_network_model
@@ -70,3 +70,16 @@ def load(sources: Sources, space: SearchSpace, data: str) -> Prices:
     predictor = read_predictor(sources.predictor)
     source = None if sources.lut is None else read_tables([sources.lut])[0]
     return show.run(complete_table(CompletionRequest(space, predictor, source, data)))
+
+
+def remark(prices: Prices, confidence: float | None) -> str | None:
+    """Return what a user is to know of blocks that nobody measured; None where there are none.
+
+    Args:
+        prices: of a search.
+        confidence: with which it kept limits on latency; None where it kept what is expected below them.
+    """
+    if not isinstance(prices, LookupTable) or not prices.predicted:
+        return None
+    told = f"{len(prices.predicted)} of {len(prices.entries)} blocks are predicted, not measured"
+    return told if confidence is not None else f"{told}: --confidence keeps limits with their intervals"

@@ -173,6 +173,9 @@ def command(
         show.document(SEARCH_DOCUMENT.dump(result))
     elif not as_json:
         show.result(terminal.search_result(result))
+        remark = prices.remark(table, confidence)
+        if remark is not None:
+            show.result(remark)
         if result.spent is not None:
             show.result(terminal.spent(result.spent))
         show.result(f"wrote {out} and {journal_path(out)}")

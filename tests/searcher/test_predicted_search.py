@@ -67,8 +67,13 @@ def test_blocks_that_were_not_measured_are_predicted_and_bounded(searcher: Run, 
     # The same table comes of the same files again, so that a search can go on.
     again = found_by(searcher, *priced, "--confidence", "0.9", "--resume")
     assert again.candidates == found.candidates
-    from_file = found_by(searcher, "--lut", "completed.json", "--confidence", "0.9")
-    assert [one.architecture for one in from_file.candidates] == [one.architecture for one in found.candidates]
+    from_file = searcher("search", *QUICK, "--lut", "completed.json", "--confidence", "0.9", "--out", "search.json")
+    of_file = SEARCH_DOCUMENT.load(Path("search.json")).candidates
+    assert [one.architecture for one in of_file] == [one.architecture for one in found.candidates]
+    told = f"{len(table.predicted)} of {len(table.entries)} blocks are predicted, not measured"
+    assert f"{told}\n" in from_file.out
+    expected = searcher("search", *QUICK, "--lut", "completed.json", "--out", "search.json")
+    assert f"{told}: --confidence keeps limits with their intervals\n" in expected.out
 
 
 def test_a_predictor_alone_prices_all_blocks(searcher: Run, files: dict[str, Path]) -> None:
