@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
+from profiler_agent import interrupts
 from profiler_agent.records import Warned
 from profiler_agent.system_files import Heat
 
@@ -95,6 +96,7 @@ def cool_down(
     if longest_s is not None:
         bound_s = min(bound_s, longest_s)
     while waited_s < bound_s and not is_cool(heat, limits):
+        interrupts.check()
         step_s = min(_POLL_S, bound_s - waited_s)
         sleep(step_s)
         waited_s += step_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterator
 
+from profiler_agent import interrupts
 from profiler_agent.job_folder import JobFolder, State
 from profiler_agent.journal import partial_path
 
@@ -24,6 +25,7 @@ def follow(folder: JobFolder, after: int, sleep: Callable[[float], None]) -> Ite
     # One file all the way: it keeps its identity when it gets its final name.
     position, skip = 0, after + 1
     while True:
+        interrupts.check()
         # Asked first: what was written before the end is read after it.
         running = folder.state() is State.RUNNING
         for line in _whole_lines(folder, position):

@@ -82,6 +82,7 @@ def _conversation(program: str, order: str, timeout_s: float) -> Generator[str, 
             yield from _lines(process.stdout, timeout_s)
             status = process.wait()
             if status != 0:
+                interrupts.check()  # it reached the worker too, which is no crash then
                 raise WorkerCrash(_describe_status(status) + _tail(errors))
         finally:
             # Standard input stays open until now: its end tells a worker that nobody listens.
@@ -127,6 +128,7 @@ def _lines(output: IO[str], timeout_s: float) -> Iterator[str]:
         try:
             line = received.get(timeout=timeout_s)
         except queue.Empty:
+            interrupts.check()
             raise WorkerCrash(f"it gave no answer for {timeout_s:g} s", code="hung") from None
         if line is None:
             return
@@ -137,6 +139,7 @@ def _parsed(parse: Callable[[str], Answer], line: str) -> Answer:
     try:
         return parse(line)
     except RecordError as e:
+        interrupts.check()
         raise WorkerCrash(f"the worker's answer is unreadable: {e}") from e
 
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, Dict, Iterator, Optional
 
+from profiler_agent import interrupts
 from profiler_agent.errors import AgentError
 
 _NOTE_BYTES = 4096
@@ -48,6 +49,7 @@ def held(path: Path, note: Note) -> Iterator[None]:
                 break
             if attempt == _TRIES - 1:
                 raise LeaseHeldError(path, _note(file))
+            interrupts.check()
             time.sleep(_PAUSE_S)
         file.seek(0)
         file.truncate()

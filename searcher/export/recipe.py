@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from searcher.artifacts import ExportedModel, sha256_of, write_text
+from searcher.artifacts import ExportedModel, cache_folder, sha256_of, write_text
 from searcher.errors import BadInputError
 from searcher.networks.blocks import draw_statistics, initialise
 from searcher.spaces.block import FP32
@@ -20,6 +20,10 @@ from searcher.spaces.block import FP32
 _WEIGHTS_SEED = 0
 # Raised when `set_weights` sets others, so that old files in caches are left alone.
 _WEIGHTS_VERSION = 2
+
+
+class KeepingError(BadInputError):
+    """The folder of exported files fails, whatever is to be exported."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def export_cached(
         folder: where exported files are kept and looked for.
 
     Raises:
-        BadInputError: the folder cannot be written or read.
+        KeepingError: the folder cannot be written or read.
     """
     path = folder / recipe.file_name
     try:
@@ -92,8 +96,9 @@ def export_cached(
             write_text(_judgement(path), text + "\n")
         return made
     except OSError as e:
-        raise BadInputError(
-            f"cannot keep exported files in {folder}: {e.strerror or e}; PROFILER_CACHE can name another folder"
+        variable = "PROFILER_CACHE" if folder.is_relative_to(cache_folder()) else "TMPDIR"
+        raise KeepingError(
+            f"cannot keep exported files in {folder}: {e.strerror or e}; {variable} can name another folder"
         ) from e
 
 

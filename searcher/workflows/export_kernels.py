@@ -9,7 +9,9 @@ from pathlib import Path
 from profiler_agent.records import Failed
 from searcher.artifacts import ExportedModel
 from searcher.devices.answers import JobResult
+from searcher.errors import SearcherError
 from searcher.export.exporter import Exporter
+from searcher.export.recipe import KeepingError
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
 from searcher.workflows.progress import Progress, Work
 
@@ -45,14 +47,15 @@ def export_kernels(specs: Sequence[BlockSpec], exporter: Exporter, folder: Path)
 
     Raises:
         SearcherError: the call cannot be written: nothing can.
-        OSError: the disk is full, or fails.
+        KeepingError: the folder cannot be written: its disk is full, or fails.
+        MemoryError: this machine has too little.
     """
     models, refused = [exporter.export_block(CALL_OVERHEAD, folder)], dict[str, str]()
     yield Progress(_EXPORTING, 1, len(specs) + 1)
     for done, spec in enumerate(specs, start=2):
         try:
             models.append(exporter.export_block(spec, folder))
-        except OSError:
+        except (KeepingError, OSError, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001 - converters fail with whatever their libraries raise
             refused[spec.in_dtype(exporter.dtype).key] = f"it cannot be exported: {_first_line(e)}"
@@ -61,4 +64,6 @@ def export_kernels(specs: Sequence[BlockSpec], exporter: Exporter, folder: Path)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = (str(error).strip().splitlines() or [""])[0]
+    # The project's own errors say all in their message; of others the kind is worth knowing.
+    return said if isinstance(error, SearcherError) else f"{type(error).__name__}: {said}".removesuffix(": ")

@@ -15,6 +15,8 @@ from searcher.training.datasets import load_dataset
 
 _CALIBRATING_IMAGES, _HELD_OUT_IMAGES = 64, 32
 _WEIGHTS_SEED = 0
+# Between the images and the space that they are pushed through.
+_IN_SPACE = ", in "
 
 
 def prepare_exporter(space: SearchSpace, runtime: str, dtype: str, data: str) -> Exporter:
@@ -47,11 +49,11 @@ def exporter_like(space: SearchSpace, runtime: str, dtype: str, data: str, calib
         BadInputError: it is not, or there is no exporter at all.
     """
     exporter = prepare_exporter(space, runtime, dtype, data)
-    if calibrated_on not in (None, exporter.calibration_identity):
-        raise BadInputError(
-            f"the table's blocks were calibrated on {calibrated_on}, not on {exporter.calibration_identity}: "
-            "--data names the images"
-        )
+    own = exporter.calibration_identity
+    if calibrated_on is not None and calibrated_on != own:
+        same_images = own is not None and calibrated_on.startswith(own.partition(_IN_SPACE)[0] + _IN_SPACE)
+        advice = "--cells, --channels and --classes name the space" if same_images else "--data names the images"
+        raise BadInputError(f"the table's blocks were calibrated on {calibrated_on}, not on {own}: {advice}")
     return exporter
 
 
@@ -69,8 +71,8 @@ def calibration_for(space: SearchSpace, data: str) -> Calibration:
     digest = hashlib.sha256(b"".join(batch.numpy().tobytes() for batch in images)).hexdigest()
     calibrating, held_out = activations_of(space, images[0], images, _WEIGHTS_SEED)
     return Calibration(
-        f"{dataset.name}, {len(images[0])} images and {len(images[1])} held out (sha256 {digest}), "
-        f"in {space!r} of {example_of(space)}, weights of seed {_WEIGHTS_SEED}",
+        f"{dataset.name}, {len(images[0])} images and {len(images[1])} held out (sha256 {digest})"
+        f"{_IN_SPACE}{space!r} of {example_of(space)}, weights of seed {_WEIGHTS_SEED}",
         _arrays(calibrating),
         _arrays(held_out),
     )

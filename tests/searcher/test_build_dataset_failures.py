@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from profiler_agent.records import parse_job
 from searcher.artifacts import ExportedModel
 from searcher.devices.answers import MeasurementFailedError
+from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
 from searcher.spaces.block import CALL_OVERHEAD, BlockSpec
+from searcher.tables.dataset_card import card_path
 from searcher.tables.dataset_file import read_dataset
 from tests.fakes import Program
 from tests.searcher.builders import agent_program
@@ -70,20 +74,46 @@ def test_a_kernel_that_no_converter_takes_is_told_and_replaced(tmp_path: Path, m
     path = tmp_path / "d.csv"
     asked = refusing(monkeypatch, RuntimeError("no such\noperator"), 100)
     card = build(request(path))
-    assert card.conditions[0].failures == {asked[1]: "it cannot be exported: no such"}
+    assert card.conditions[0].failures == {asked[1]: "it cannot be exported: RuntimeError: no such"}
     assert {one.spec.key for one in read_dataset(path)} == {*asked} - {asked[1]}
     assert len(asked) == 11
 
 
-def test_a_converter_that_takes_nothing_or_a_full_disk_ends_the_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_converter_that_takes_nothing_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refusing(monkeypatch, RuntimeError("no such operator"), 9)
     with pytest.raises(MeasurementFailedError, match="no kernel of relu could be measured: it cannot be exported"):
         build(request(tmp_path / "d.csv"))
-    refusing(monkeypatch, OSError(errno.ENOSPC, "No space left on device"), 1)
-    with pytest.raises(OSError, match="No space left"):
-        build(request(tmp_path / "e.csv"))
+
+
+def test_a_full_disk_ends_the_build_and_is_blamed_on_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "d.csv"
+    written: list[Path] = []
+
+    def export(module: torch.nn.Module, inputs: object, file: str, **options: object) -> None:
+        written.append(Path(file))
+        # The calls that compute nothing, of both jobs so far, and one kernel.
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        exporting(module, inputs, file, **options)
+
+    exporting: Callable[..., object] = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(
+        BadInputError,
+        match=r"^cannot keep exported files in .*: No space left on device; TMPDIR can name another folder$",
+    ):
+        build(request(path))
+    assert len(written) == 4
+    assert not any(one.exists() for one in written)
+    assert not path.exists()
+    assert not card_path(path).exists()
+
+
+def test_too_little_memory_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, MemoryError("too little"), 100)
+    with pytest.raises(MemoryError, match="too little"):
+        build(request(tmp_path / "d.csv"))
+    assert not card_path(tmp_path / "d.csv").exists()
 
 
 def test_a_kernel_that_cannot_be_measured_by_itself_is_replaced_too(tmp_path: Path) -> None:

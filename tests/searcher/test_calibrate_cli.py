@@ -90,7 +90,7 @@ def test_a_fit_that_fails_its_check_is_written_and_ends_with_status_1(
         (("search",), "give --lut TABLE, --calibration FILE, "),
         (("search", "--lut", "table.json", "--calibration", "table.json"), "give --lut TABLE, --calibration FILE, "),
         (("search", "--lut", "table.json", "--confidence", "0.95"), "--confidence takes a --calibration"),
-        (("search", "--calibration", "table.json"), "is no valid calibration"),
+        (("search", "--calibration", "table.json"), "is no calibration: it has no export_cells"),
     ],
 )
 def test_bad_input_is_one_sentence(searcher: Run, lut: Path, arguments: tuple[str, ...], part: str) -> None:

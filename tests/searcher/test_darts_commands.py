@@ -23,6 +23,7 @@ from searcher.spaces.nasbench201 import NasBench201
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from searcher.workflows.darts_folder import read_epochs, read_state
 from tests.searcher.command_line import Run, assert_one_sentence
+from tests.searcher.dying_command import run_until_killed
 
 TABLE = Path(package.__file__).parents[1] / "luts" / "x86_64-virtual-machine-nasbench201-onnxruntime.json"
 SMALL = ("--supernet-channels", "4", "--threads", "1", "--structure-learning-rate", "0.1", "--batch-size", "128")
@@ -40,8 +41,12 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def arguments(output: str, *more: str) -> list[str]:
+    return ["darts", *map(str, SEARCH), "--output", output, *more]
+
+
 def command(output: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "searcher.cli", "darts", *map(str, SEARCH), "--output", output, *more]
+    return [sys.executable, "-m", "searcher.cli", *arguments(output, *more)]
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -82,13 +87,12 @@ def lines(folder: Path) -> int:
 
 def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(unbroken: Path, searcher: Run, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert kill(run, lambda: lines(run) >= 1)
-    done = lines(run)
-    assert 1 <= done < 3
+    run_until_killed(("searcher.workflows.darts_folder", "RunFolder", "keep"), 1, arguments("run"), tmp_path)
+    assert lines(run) == 1
     assert_one_sentence(searcher("darts", *SEARCH, "--output", run), 2, "holds a search: go on with --resume")
     other = searcher("darts", *SEARCH, "--seed", "2", "--output", run, "--resume")
     assert_one_sentence(other, 2, "holds another search: settings.seed was 1, is 2; give the same options as then")
-    assert lines(run) == done
+    assert lines(run) == 1
     resumed = searcher("darts", *SEARCH, "--output", run, "--resume")
     assert resumed.status == 0, resumed.err
     assert equal(state_of(run), state_of(unbroken))
@@ -101,14 +105,13 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(unbroken: Path, s
 
 
 def test_an_epoch_whose_state_was_not_written_is_repeated(unbroken: Path, searcher: Run, tmp_path: Path) -> None:
-    """A kill between the journal's line and the state: the line is cut off, and written once more."""
+    """A kill between the journal's line and the state: that and what is torn are cut off, and written once more."""
     run = tmp_path / "run"
-    assert kill(run, lambda: lines(run) >= 2)
-    state = state_of(run)
-    journal = run / "journal.jsonl"
-    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[: state["epoch"]]))
-    with journal.open("ab") as file:
-        file.write(b'{"event":"epoch","epoch":%d,"told":"and torn' % (state["epoch"] + 1))
+    # Nothing is written as the search begins; then one line an epoch.
+    run_until_killed(("searcher.workflows.darts_folder", "RunFolder", "_write"), 3, arguments("run"), tmp_path)
+    assert (lines(run), state_of(run)["epoch"]) == (2, 1)
+    with (run / "journal.jsonl").open("ab") as file:
+        file.write(b'{"event":"epoch","epoch":3,"told":"and torn')
     assert searcher("darts", *SEARCH, "--output", run, "--resume").status == 0
     assert told(run) == told(unbroken)
 

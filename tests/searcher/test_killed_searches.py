@@ -21,11 +21,13 @@ from searcher.tables.journal import journal_path, partial_path
 from searcher.tables.lookup_table import TABLE_DOCUMENT
 from tests.searcher.builders import table
 from tests.searcher.command_line import Run, assert_one_sentence
+from tests.searcher.dying_command import run_until_killed
 
 SPACE = NasBench201()
 SCORED = ("--no-keep-scores", "--score-cells", "1", "--steps", "1", "--batch-size", "8")
 SIZES = (*SCORED, "--population", "4", "--generations", "3", "--seed", "5")
 LONGEST_S = 900.0
+FIRST_MEASURED = ("searcher.search.run_journal", "RunJournal", "keep")
 
 
 @pytest.fixture
@@ -83,7 +85,8 @@ def found(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(folder: Path, searcher: Run) -> None:
     out = folder / "killed.json"
-    assert kill(folder, lambda: measured(out) >= 1, out.name)
+    run_until_killed(FIRST_MEASURED, 1, arguments(out.name), folder)
+    assert measured(out) >= 1
     assert not out.exists()
     held = measured(out)
     # What needs no process of its own runs in this one.
@@ -133,7 +136,8 @@ def test_killed_at_many_moments_a_search_ends_like_an_unbroken_one(folder: Path,
 @pytest.mark.slow
 def test_a_search_for_something_else_does_not_go_on(folder: Path) -> None:
     out = folder / "killed.json"
-    assert kill(folder, lambda: measured(out) >= 1, out.name)
+    run_until_killed(FIRST_MEASURED, 1, arguments(out.name), folder)
+    assert measured(out) >= 1
     refused = run(folder, out.name, "--resume", "--seed", "6")
     assert refused.returncode == 2
     assert "holds a search for something else: " in refused.stderr

@@ -27,7 +27,7 @@ from searcher.networks.activations import settle_batch_norms
 from searcher.networks.blocks import build_block
 from searcher.spaces.block import CALL_OVERHEAD, DTYPES, BlockSpec
 from searcher.spaces.nasbench201 import NasBench201
-from searcher.workflows.prepare_exporter import calibration_for, prepare_exporter
+from searcher.workflows.prepare_exporter import calibration_for, exporter_like, prepare_exporter
 from tests.searcher.tflite_files import transposes_beside_convolutions
 
 TINY = NasBench201(cells_per_stage=1)
@@ -207,6 +207,15 @@ def test_calibration_is_the_same_each_time_and_tells_what_it_is(calibration: Cal
     assert calibration_for(NasBench201(cells_per_stage=2), "digits").identity != calibration.identity
     with pytest.raises(BadInputError, match="the images of digits have 32 pixels a side, those of the space 64"):
         calibration_for(NasBench201(image_size=64), "digits")
+
+
+def test_what_differs_between_two_calibrations_is_told(calibration: Calibration) -> None:
+    identity = calibration.identity
+    assert exporter_like(TINY, "onnx", "int8", "digits", identity).calibration_identity == identity
+    with pytest.raises(BadInputError, match=r"of seed 0: --cells, --channels and --classes name the space$"):
+        exporter_like(NasBench201(cells_per_stage=2), "onnx", "int8", "digits", identity)
+    with pytest.raises(BadInputError, match=r"of seed 0: --data names the images$"):
+        exporter_like(TINY, "onnx", "int8", "digits", identity.replace("digits", "cifar10"))
 
 
 def test_calibration_takes_photographs_too(calibration: Calibration, data_file: Callable[[str], Path]) -> None:

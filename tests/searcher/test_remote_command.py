@@ -63,7 +63,7 @@ def test_status_and_streams_are_the_program_s_own(start: Start) -> None:
     process.stdin.write(b"hello, and more than was promised")
     process.stdin.flush()
     # Standard input stays open, as it does on a channel.
-    assert process.wait(5) == 7
+    assert process.wait(60) == 7
     assert process.communicate() == (b"helloa b\n", b"bad\n")
 
 
@@ -73,12 +73,12 @@ def test_the_end_of_the_link_ends_the_program(start: Start) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.stdin.close()
-    assert process.wait(5) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def test_a_missing_program_says_so(start: Start) -> None:
     process = start("no-such-program", size=0)
-    assert process.wait(5) == 127
+    assert process.wait(60) == 127
     assert b"no-such-program" in process.communicate()[1]
 
 
@@ -87,5 +87,5 @@ def test_login_shells_pass_it_on(start: Start, login_shell: str) -> None:
     if shutil.which(login_shell) is None:
         pytest.skip(f"no {login_shell} on this machine")
     process = start(*SHOW_ARGUMENTS, "it's", "$HOME !", "line\nbreak", size=0, login_shell=login_shell)
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     assert json.loads(process.communicate()[0]) == ["it's", "$HOME !", "line\nbreak"]

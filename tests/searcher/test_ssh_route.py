@@ -267,7 +267,7 @@ class TestConnections:
             began_s = time.monotonic()
             with pytest.raises(UnreachableError, match="does not answer as an SSH server"):
                 connect(device(tmp_path, "pi@board", block))
-            assert time.monotonic() - began_s < 5
+            assert time.monotonic() - began_s < ssh_login.TIMEOUT_S
 
     def test_only_the_named_keys_of_the_agent(self, servers: Servers, tmp_path: Path) -> None:
         """A server gives up after a few keys: an agent full of others must not use them up."""
@@ -293,7 +293,7 @@ class TestConnections:
     def test_a_server_that_stops_answering_is_noticed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its kernel acknowledges what is sent, so that the link itself looks alive."""
         monkeypatch.setattr(ssh_login, "KEEP_ALIVE_S", 0.2)
-        monkeypatch.setattr(ssh_login, "ANSWER_S", 0.5)
+        monkeypatch.setattr(ssh_login, "ANSWER_S", 1.2)
         with sshd_or_skip(tmp_path / "board") as board:
             with closing(connect(device(tmp_path, "board", words("board", board)))) as transport:
                 lines = transport.run(["sh", "-c", "echo; sleep 1.5; echo; sleep 100"])
@@ -301,10 +301,11 @@ class TestConnections:
                 # A program that is silent for longer than that is not lost.
                 next(lines)
                 stopped = stop_connections(board)
+                monkeypatch.setattr(ssh_login, "ANSWER_S", 0.2)
                 began_s = time.monotonic()
                 with pytest.raises(UnreachableError, match="was lost while sh ran"):
                     next(lines)
-                assert time.monotonic() - began_s < 5
+                assert time.monotonic() - began_s < ssh_login.LINK_TIMEOUT_S
             for process_id in stopped:
                 os.kill(process_id, signal.SIGCONT)
 
@@ -315,7 +316,7 @@ def stop_connections(server: LoopbackSshd) -> list[int]:
     for process_id in stopped:
         os.kill(process_id, signal.SIGSTOP)
     assert stopped
-    assert wait_until(lambda: all("T" in _state(process_id) for process_id in stopped), 5)
+    assert wait_until(lambda: all("T" in _state(process_id) for process_id in stopped), 30)
     return stopped
 
 

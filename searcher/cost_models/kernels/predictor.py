@@ -4,6 +4,7 @@ A predictor answers for kernels like those that it was trained on, and refuses a
 does not know.
 
 History of the schema:
+3: transpositions are copies of channels, and what outgrows 8 MiB has a price of its own.
 2: works of convolutions are other amounts, so that prices mean something else.
 1: the first.
 """
