@@ -9,9 +9,10 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.search
 	$(BIN)/searcher demo
 
-# Two processes, a file of tests each: more would disturb those that measure.
+# Two processes, a file of tests each: more would disturb those that measure. Linear algebra with threads of its own in
+# each would wait for the other's.
 test: check
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow --durations=10
