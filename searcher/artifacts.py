@@ -1,8 +1,9 @@
-"""Files that rooms hand to each other: exported models, atomic writes, content hashes, the cache folder."""
+"""Files that rooms hand to each other: exported models, atomic writes, content hashes, dates, the cache folder."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import hashlib
 import os
@@ -91,3 +92,8 @@ def cache_folder() -> Path:
     """Return the folder for what can be made again: `$PROFILER_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("PROFILER_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("profiler-agent")
+
+
+def utc_now() -> str:
+    """Return UTC date and time, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

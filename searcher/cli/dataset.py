@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from searcher.artifacts import sha256_of
+from searcher.artifacts import sha256_of, utc_now
 from searcher.cli import show
 from searcher.cli.options import Json, Seed, require_other_file
 from searcher.reports.datasets import added_report, card_remarks, dataset_table, fresh_error_table
@@ -15,7 +15,6 @@ from searcher.tables.dataset_card import CARD_DOCUMENT, card_beside, card_path
 from searcher.tables.dataset_file import read_dataset
 from searcher.tables.operators import read_sources
 from searcher.workflows.dataset_files import add_operators, part_paths, split_dataset
-from searcher.workflows.dataset_store import utc_now
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 _Dataset = Annotated[Path, typer.Argument(help="A dataset, FILE.csv or FILE.parquet.")]

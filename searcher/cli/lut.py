@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from searcher.artifacts import require_writable, write_text
+from searcher.artifacts import require_writable, utc_now, write_text
 from searcher.cli import lut_checks, lut_complete, lut_files, show
 from searcher.cli.options import Json, require_other_file
 from searcher.devices.device import LOCAL
@@ -57,7 +56,7 @@ def build_table(
     if rows is not None:
         require_writable(rows, "dataset")
     if out is not None:
-        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        created = utc_now()
         table = operator_table(sources, device, created)
         TABLE_DOCUMENT.save(table, out)
         if as_json:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from searcher.artifacts import utc_now
 from searcher.cli import show
 from searcher.cli.options import Json, require_other_file
 from searcher.errors import BadInputError
@@ -74,7 +74,7 @@ def import_table(
 ) -> None:
     """Read what others published: block tables, or latencies of whole networks."""
     _require_free(out, overwrite, [file])
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    created = utc_now()
     document = import_file(ImportRequest(file, foreign, created, space, column, data_set, device))
     if isinstance(document, LookupTable):
         TABLE_DOCUMENT.save(document, out)

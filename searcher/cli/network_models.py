@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from pathlib import Path
 
+from searcher.artifacts import utc_now
 from searcher.cli import show
 from searcher.cli.options import require_other_file
 from searcher.cost_models.network_model import NETWORK_MODEL_DOCUMENT
@@ -37,7 +37,7 @@ def train(networks: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     if out.exists() and not overwrite:
         raise BadInputError(f"{out} is there already; --overwrite replaces it")
     NETWORK_MODEL_DOCUMENT.require_writable(out)
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    created = utc_now()
     model = train_network_model(networks, created)
     NETWORK_MODEL_DOCUMENT.save(model, out)
     if as_json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from searcher.artifacts import utc_now
 from searcher.cli import show
 from searcher.cli.options import Json, Seed, require_other_file
 from searcher.cost_models.transfer import DEFAULT_NETWORKS
@@ -62,7 +62,7 @@ def transfer(
         raise BadInputError(f"{out} is there already; --overwrite replaces it")
     NETWORKS_DOCUMENT.require_writable(out)
     few = NETWORKS_DOCUMENT.load(measured)
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    created = utc_now()
     told, contradicted = predicted(read_experience(known), few, confidence, created)
     NETWORKS_DOCUMENT.save(told, out)
     if as_json:

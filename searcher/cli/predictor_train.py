@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from searcher.artifacts import utc_now
 from searcher.cli import network_models, show
 from searcher.cli.options import Json, Seed, require_other_file
 from searcher.cost_models.kernels.predictor import PREDICTOR_DOCUMENT
@@ -61,7 +61,7 @@ def _train_kernels(
     if out.exists() and not overwrite:
         raise BadInputError(f"{out} is there already; --overwrite replaces it")
     PREDICTOR_DOCUMENT.require_writable(out)
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    created = utc_now()
     request = TrainingRequest(dataset, conditions_of(where), confidence, seed, created)
     file = show.run(train_kernel_predictor(request))
     PREDICTOR_DOCUMENT.save(file, out)

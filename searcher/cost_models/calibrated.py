@@ -44,7 +44,7 @@ class CalibratedModel:
         """
         wanted, given = (calibration.space, calibration.export_cells), (space.name, cells_of(space))
         if wanted != given:
-            raise BadInputError(f"the calibration is of {_named(*wanted)}, not of {_named(*given)}")
+            raise BadInputError(f"the calibration is of {with_cells(*wanted)}, not of {with_cells(*given)}")
         calibration.require_additive()
         self._space = executed_by(space, UNFUSED if calibration.relus is None else calibration.relus.fusion)
         self._ratios = calibration.held_out.ratios
@@ -181,7 +181,8 @@ def cells_of(space: SearchSpace) -> int | None:
     return space.cells_per_stage if isinstance(space, NasBench201) else None
 
 
-def _named(space: str, cells: int | None) -> str:
+def with_cells(space: str, cells: int | None) -> str:
+    """Return how messages name networks of a space that have so many cells per stage, or none."""
     return space if cells is None else f"{space} with {cells} cells per stage"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from profiler_agent.records import Settings, TableKey
+from searcher.artifacts import utc_now
 from searcher.cost_models.adaptive_drawing import DrawnKernel
 from searcher.cost_models.dataset_rounds import Rounds, next_round
 from searcher.cost_models.quick_kernel_model import FEWEST_POINTS
@@ -32,7 +33,7 @@ from searcher.tables.dataset_card import DatasetCard, Draw
 from searcher.tables.dataset_file import require_dataset_name
 from searcher.tables.lookup_table import key_differences
 from searcher.workflows.dataset_rows import TOO_MANY_IN_VAIN, rows_of_job
-from searcher.workflows.dataset_store import DatasetStore, opened, utc_now
+from searcher.workflows.dataset_store import DatasetStore, opened
 from searcher.workflows.export_kernels import export_kernels
 from searcher.workflows.measure_networks import run_models
 from searcher.workflows.predict_kernels import is_cuttable

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from searcher.artifacts import sha256_of
+from searcher.artifacts import sha256_of, utc_now
 from searcher.cost_models.calibrated import CalibratedModel, Prices, cells_of
 from searcher.cost_models.calibration import Calibration
 from searcher.cost_models.chains import LONG, SHORT, misleading_blocks
@@ -116,7 +115,7 @@ def calibrate(request: CalibrateRequest, connect: Connect = connect) -> Work[Cal
         space=request.space.name,
         export_cells=cells_of(request.space),
         device=request.device.name,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=utc_now(),
         table_key=table.key,
         table_sha256=table_sha256,
         sentinel_ms=table.sentinel_ms,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from searcher.artifacts import utc_now
 from searcher.errors import BadInputError
 from searcher.tables.dataset import KernelRow
 from searcher.tables.dataset_card import AddedReport, Conditions, DatasetCard, card_beside, card_path, save_card
@@ -15,7 +16,7 @@ from searcher.tables.dataset_file import read_dataset, write_dataset
 from searcher.tables.dataset_groups import held_out
 from searcher.tables.operator_kernels import operator_rows_of
 from searcher.tables.operators import Source
-from searcher.workflows.dataset_store import opened, utc_now
+from searcher.workflows.dataset_store import opened
 
 
 def part_paths(dataset: Path) -> tuple[Path, Path]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from profiler_agent.records import TableKey
-from searcher.artifacts import require_writable, sha256_of
+from searcher.artifacts import require_writable, sha256_of, utc_now
 from searcher.devices.answers import JobResult
 from searcher.errors import BadInputError
 from searcher.export.exporter import Exporter
@@ -129,8 +128,3 @@ def opened(path: Path) -> Iterator[DatasetStore]:
             # Of a file that is gone: nothing in it tells of the new one but what its publisher wrote.
             card = replace(empty_card(path, utc_now()), licence=card.licence)
         yield DatasetStore(path, rows, card)
-
-
-def utc_now() -> str:
-    """Return UTC date and time, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

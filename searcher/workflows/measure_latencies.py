@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiler_agent.records import Settings
-from searcher.artifacts import cache_folder
-from searcher.cost_models.calibrated import cells_of
+from searcher.artifacts import cache_folder, utc_now
+from searcher.cost_models.calibrated import cells_of, with_cells
 from searcher.cost_models.network_model import MODELLED
 from searcher.devices.answers import JobResult
 from searcher.devices.device import Connect, Device, connect
@@ -118,20 +117,16 @@ def _begun(request: LatenciesRequest) -> NetworkLatencies:
     NETWORKS_DOCUMENT.require_writable(request.out)
     cells = cells_of(request.space)
     if not request.out.exists():
-        return NetworkLatencies(request.space.name, request.name, _now(), "", None, {}, cells)
+        return NetworkLatencies(request.space.name, request.name, utc_now(), "", None, {}, cells)
     known = NETWORKS_DOCUMENT.load(request.out)
     if known.key is None or known.predicted:
         raise BadInputError(f"{request.out} holds latencies that were not measured here: name another file")
     if (known.space, known.export_cells, known.device) != (request.space.name, cells, request.name):
         raise BadInputError(
-            f"{request.out} is of networks of {_named(known.space, known.export_cells)} on {known.device}, not of "
-            f"{_named(request.space.name, cells)} on {request.name}: name another file"
+            f"{request.out} is of networks of {with_cells(known.space, known.export_cells)} on {known.device}, not of "
+            f"{with_cells(request.space.name, cells)} on {request.name}: name another file"
         )
     return known
-
-
-def _named(space: str, cells: int | None) -> str:
-    return space if cells is None else f"{space} with {cells} cells per stage"
 
 
 def _joined(known: NetworkLatencies, result: JobResult, found: dict[str, NetworkLatency]) -> NetworkLatencies:
@@ -141,13 +136,9 @@ def _joined(known: NetworkLatencies, result: JobResult, found: dict[str, Network
     first_ms = None if sentinel_ns is None else sentinel_ns / 1e6
     return replace(
         known,
-        created=_now(),
+        created=utc_now(),
         source=f"measured by the agent {result.hello.agent_version}, last in job {result.hello.job_id}",
         key=known.key or result.hello.key,
         networks=networks,
         sentinel_ms=first_ms if known.sentinel_ms is None else known.sentinel_ms,
     )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
